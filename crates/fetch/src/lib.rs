@@ -1,0 +1,1 @@
+//! Verified transfer of narinfos and NARs from upstreams and other mirrors

@@ -1,0 +1,1 @@
+//! The agent in each mirror: pulls, verifies, publishes, reports, and runs nginx in front

@@ -1,0 +1,1 @@
+//! The API types of granary.dev, and the YAML generated from them

@@ -1,0 +1,1 @@
+//! The test cluster, fault injection, and the tests that cross process boundaries

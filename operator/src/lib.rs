@@ -1,0 +1,1 @@
+//! The control plane: reconciles CacheMirror and ReplicationPolicy, and writes the mirror map

