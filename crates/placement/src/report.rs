@@ -1,0 +1,209 @@
+//! The report: what a mirror says about itself at `GET /granary/v1/report`. The operator reads it for status and
+//! conditions; nothing is ever deleted because of one.
+//!
+//! Fields that this version does not know are ignored.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::MirrorName;
+
+/// How many refusals a report carries, the newest first; [`Report::refused_total`] counts all.
+pub const MAX_REFUSED: usize = 20;
+/// Largest report that is read, in bytes of JSON.
+pub const MAX_REPORT_BYTES: usize = 1 << 20;
+
+/// What one mirror says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Who reports.
+    pub mirror: MirrorName,
+    /// The id kept on its disk: another id under the same name is another, or an emptied, disk.
+    pub disk: String,
+    /// The version of the mirror's program.
+    pub version: String,
+    /// The epoch of the map it goes by; 0 when it has none yet.
+    pub epoch: u64,
+    /// How many artifacts are published in its tree.
+    pub artifacts: u64,
+    /// The bytes of their NAR files.
+    pub bytes: u64,
+    /// When the last artifact was verified, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified_at: Option<String>,
+    /// One entry for each policy that selects the mirror.
+    #[serde(default)]
+    pub policies: Vec<PolicyReport>,
+    /// The newest [`MAX_REFUSED`] refusals that still stand, newest first.
+    #[serde(default)]
+    pub refused: Vec<Refusal>,
+    /// How many refusals stand.
+    #[serde(default)]
+    pub refused_total: u64,
+    /// Whether nginx's configuration has been rendered, so that it can serve.
+    #[serde(default)]
+    pub front_ready: bool,
+    /// How each upstream last answered.
+    #[serde(default)]
+    pub upstreams: Vec<UpstreamReport>,
+}
+
+/// How far one policy is on this mirror.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyReport {
+    /// The policy's name.
+    pub name: String,
+    /// What the roots' closure turned out to be; absent until it has been resolved once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<CatalogReport>,
+    /// Why the closure could not be resolved in the last pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalog_error: Option<String>,
+    /// How many artifacts of the closure this mirror has to hold.
+    pub assigned: u64,
+    /// How many of these it has verified and published.
+    pub verified: u64,
+    /// The bytes of these copies' NAR files.
+    pub verified_bytes: u64,
+    /// How many of the assigned artifacts it refused.
+    pub refused: u64,
+    /// When the last pass ended, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_pass: Option<String>,
+    /// Whether the last pass, over the current map and catalog, left nothing to do except what is refused.
+    #[serde(default)]
+    pub synced: bool,
+}
+
+/// The closure of a policy's roots. Two mirrors that resolved the same closure report the same digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CatalogReport {
+    /// How many artifacts.
+    pub artifacts: u64,
+    /// Hex digest over the sorted hash parts.
+    pub digest: String,
+    /// The NAR file sizes, as far as they are known, in bytes.
+    pub bytes: u64,
+}
+
+/// How an upstream last answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpstreamReport {
+    /// The upstream's URL.
+    pub url: String,
+    /// Whether it answered.
+    pub ok: bool,
+    /// What went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// An artifact that was not published, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// The artifact's full store path.
+    pub store_path: String,
+    /// The kind of fault.
+    pub reason: RefusalReason,
+    /// The fault in words.
+    pub message: String,
+    /// The URL of the source that it came from.
+    pub source: String,
+}
+
+macro_rules! refusal_reasons {
+    ($($(#[$doc:meta])* $reason:ident = $text:literal,)*) => {
+        /// Why an artifact is refused. Its text form is the label of the metric and of the condition.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum RefusalReason {
+            $($(#[$doc])* #[serde(rename = $text)] $reason,)*
+        }
+
+        impl RefusalReason {
+            /// All reasons, for a metric that shows each from the start.
+            pub const ALL: &'static [Self] = &[$(Self::$reason,)*];
+
+            /// The reason's label, in kebab case.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$reason => $text,)* }
+            }
+        }
+    };
+}
+
+refusal_reasons! {
+    /// Signed, but by no key that is trusted for the upstream.
+    UntrustedKey = "untrusted-key",
+    /// The narinfo carries no signature.
+    Unsigned = "unsigned",
+    /// A signature in a trusted key's name does not hold.
+    BadSignature = "bad-signature",
+    /// The NAR file does not have its FileHash.
+    FileHash = "file-hash",
+    /// The NAR file does not have its FileSize.
+    FileSize = "file-size",
+    /// The NAR does not have its NarHash.
+    NarHash = "nar-hash",
+    /// The NAR does not have its NarSize.
+    NarSize = "nar-size",
+    /// A reference is neither here nor in the catalog, or is itself refused.
+    MissingReference = "missing-reference",
+    /// Larger than the mirror's configuration takes.
+    TooLarge = "too-large",
+    /// The narinfo does not parse.
+    BadNarinfo = "bad-narinfo",
+    /// The narinfo's URL leaves the upstream, or is not http.
+    ForbiddenUrl = "forbidden-url",
+    /// The NAR file is compressed in a way that is not known here.
+    UnknownCompression = "unknown-compression",
+    /// No source has it.
+    NotFound = "not-found",
+    /// No source answered.
+    UpstreamUnreachable = "upstream-unreachable",
+    /// The disk refused to take it.
+    Disk = "disk",
+    /// The narinfo is of another store path than the one asked for.
+    WrongPath = "wrong-path",
+}
+
+impl fmt::Display for RefusalReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// Why a report is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// Larger than [`MAX_REPORT_BYTES`].
+    #[error("the report has {0} bytes; at most {MAX_REPORT_BYTES} are read")]
+    TooLarge(usize),
+    /// Not the JSON of a report.
+    #[error("the report cannot be read: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Report {
+    /// Reads a report. At most [`MAX_REFUSED`] refusals are kept.
+    pub fn from_json(json: &[u8]) -> Result<Self, ReportError> {
+        if json.len() > MAX_REPORT_BYTES {
+            return Err(ReportError::TooLarge(json.len()));
+        }
+        let mut report: Self = serde_json::from_slice(json)?;
+        report.refused.truncate(MAX_REFUSED);
+        Ok(report)
+    }
+
+    /// What the report says about one policy.
+    #[must_use]
+    pub fn policy(&self, name: &str) -> Option<&PolicyReport> {
+        self.policies.iter().find(|policy| policy.name == name)
+    }
+}
