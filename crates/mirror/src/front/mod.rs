@@ -1,0 +1,14 @@
+//! nginx in front of the tree: what it is told, and keeping it running.
+//!
+//! Rendering is pure: [`render`] turns the settings and the lists of mirrors into two files. [`files`] puts them
+//! where nginx reads them, and [`Supervisor`] runs nginx and makes it read them again.
+
+mod files;
+mod lists;
+mod render;
+mod supervisor;
+
+pub use files::{FilesError, write_rendered};
+pub use lists::{Lists, safe_url};
+pub use render::{Publish, Rendered, Settings, render};
+pub use supervisor::{Supervisor, SupervisorError};

@@ -1,0 +1,161 @@
+//! Renders `nginx.conf` and `mirrors.map`. Pure.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Lists;
+
+const TEMPLATE: &str = include_str!("nginx.conf.in");
+
+/// Who gets the `Mirrors:` line inside a narinfo. The `Link` header, which no narinfo parser sees, always goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Publish {
+    /// Everyone.
+    Always,
+    /// User agents known to accept it: Nix, Lix and Granary itself. Strict parsers refuse unknown keys.
+    #[default]
+    Compatible,
+    /// Nobody.
+    Never,
+}
+
+/// What nginx is told besides the lists of mirrors. Paths are absolute and hold no quote, backslash, `$` or
+/// control character: the configuration's validation refuses such paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The mirror's name, shown at `/`.
+    pub name: String,
+    /// The tree.
+    pub root: PathBuf,
+    /// Where the rendered files, the pid file and nginx's temporary files are.
+    pub directory: PathBuf,
+    /// Where nginx listens.
+    pub listen: SocketAddr,
+    /// Where the agent listens; nginx asks it on loopback when the address is a wildcard.
+    pub agent: SocketAddr,
+    /// Who gets the line.
+    pub publish: Publish,
+    /// The text of `nix-cache-info`, `Key: value` lines.
+    pub cache_info: String,
+    /// Worker processes.
+    pub workers: usize,
+}
+
+/// The two files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// `nginx.conf`.
+    pub nginx_conf: String,
+    /// `mirrors.map`, included by it.
+    pub mirrors_map: String,
+}
+
+/// Renders both files.
+#[must_use]
+pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
+    let Settings { name, root, directory, listen, agent, publish, cache_info, workers } = settings;
+    // Without a line to add, nginx can answer with Content-Length and ETag.
+    let with_line = *publish != Publish::Never && !lists.is_empty();
+    let readers = if *publish == Publish::Always {
+        "    map $granary_list $granary_reader {\n        default $granary_list;\n    }\n"
+    } else {
+        "    # Only agents known to skip a key they do not know.\n    map $http_user_agent $granary_reader {\n        \
+         default \"\";\n        \"~(?:^| )(?:Nix|Lix|granary[a-z-]*)/\" $granary_list;\n    }\n"
+    };
+    let line = if !with_line {
+        ""
+    } else if *publish == Publish::Always {
+        "            etag off;\n            if_modified_since off;\n            addition_types *;\n            add_after_body /_mirrors;\n"
+    } else {
+        "            add_header Vary User-Agent;\n            etag off;\n            if_modified_since off;\n            \
+         addition_types *;\n            add_after_body /_mirrors;\n"
+    };
+    let line_location = if with_line {
+        "\n        # The tag of the file would say nothing about the line, which changes with the mirror map: hence no ETag above.\n        \
+         location = /_mirrors {\n            internal;\n            default_type text/x-nix-narinfo;\n            \
+         return 200 $granary_line;\n        }\n"
+    } else {
+        ""
+    };
+    let nginx_conf = TEMPLATE
+        .replace("@WORKERS@", &workers.to_string())
+        .replace("@READERS@\n", readers)
+        .replace("@LINE@", line)
+        .replace("@LINE_LOCATION@", line_location)
+        .replace("@LISTEN@", &listen.to_string())
+        .replace("@AGENT@", &reachable(*agent).to_string())
+        .replace("@CACHE_INFO@", &quoted(cache_info))
+        .replace("@NAME@", &quoted(name))
+        .replace("@DIR@", &quoted(&directory.to_string_lossy()))
+        .replace("@ROOT@", &quoted(&root.to_string_lossy()));
+    Rendered { nginx_conf, mirrors_map: lists.mirrors_map() }
+}
+
+/// The inside of an nginx string. `$` has no escape and is refused before.
+fn quoted(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// An address that this machine can connect to, for one that it listens on.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(publish: Publish) -> Settings {
+        Settings {
+            name: "north-0".into(),
+            root: "/srv/granary".into(),
+            directory: "/run/granary/front".into(),
+            listen: "0.0.0.0:8080".parse().unwrap(),
+            agent: "0.0.0.0:8081".parse().unwrap(),
+            publish,
+            cache_info: "StoreDir: /nix/store\nPriority: 30\n".into(),
+            workers: 2,
+        }
+    }
+
+    fn one_list() -> Lists {
+        Lists::collect([("000".to_owned(), ["https://b"])])
+    }
+
+    #[test]
+    fn every_placeholder_is_filled() {
+        for publish in [Publish::Always, Publish::Compatible, Publish::Never] {
+            for lists in [Lists::default(), one_list()] {
+                let conf = render(&settings(publish), &lists).nginx_conf;
+                let left: Vec<&str> =
+                    conf.split('@').skip(1).step_by(2).filter(|word| word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')).collect();
+                assert!(left.is_empty(), "{publish:?}: {left:?}");
+                assert!(conf.contains("server 127.0.0.1:8081;"));
+                assert!(conf.contains(r#"return 200 "StoreDir: /nix/store\nPriority: 30\n";"#));
+            }
+        }
+    }
+
+    #[test]
+    fn the_line_is_added_only_when_there_is_one() {
+        let added = |publish, lists: &Lists| render(&settings(publish), lists).nginx_conf.contains("add_after_body");
+        assert!(added(Publish::Always, &one_list()));
+        assert!(added(Publish::Compatible, &one_list()));
+        assert!(!added(Publish::Never, &one_list()));
+        assert!(!added(Publish::Compatible, &Lists::default()));
+    }
+
+    #[test]
+    fn nginx_reaches_an_agent_on_a_wildcard_address() {
+        assert_eq!(reachable("[::]:1".parse().unwrap()).to_string(), "[::1]:1");
+        assert_eq!(reachable("10.0.0.1:1".parse().unwrap()).to_string(), "10.0.0.1:1");
+    }
+}
