@@ -1,0 +1,143 @@
+//! Which signatures of a narinfo hold, and why none does.
+
+mod batch;
+
+use std::collections::BTreeSet;
+
+use ed25519_dalek::Signature as DalekSignature;
+use thiserror::Error;
+
+use crate::key::{KeyError, PublicKey};
+use crate::narinfo::NarInfo;
+use crate::signature::Signature;
+
+/// The keys that are trusted to say which contents a store path has. One good signature by one of them suffices.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PublicKeys(Vec<PublicKey>);
+
+/// Why no trusted key vouches for a narinfo.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Untrusted {
+    /// It carries no well-formed signature.
+    #[error("the narinfo is not signed")]
+    Unsigned,
+    /// It is signed, by other keys than the trusted ones.
+    #[error("signed only by keys that are not trusted: {}", .signed_by.join(", "))]
+    UntrustedKey {
+        /// Names of the keys that are said to have signed, sorted.
+        signed_by: Vec<String>,
+    },
+    /// A signature names a trusted key, and does not hold: the narinfo was altered, or another key has this name.
+    #[error("the signature by trusted key {key_name} does not hold")]
+    BadSignature {
+        /// The trusted key's name.
+        key_name: String,
+    },
+}
+
+/// One signature of a narinfo, judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignatureCheck {
+    /// The key that is said to have signed.
+    pub key_name: String,
+    /// Whether it did.
+    pub outcome: SignatureOutcome,
+}
+
+/// What became of one signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignatureOutcome {
+    /// It holds, and the key is trusted.
+    Good,
+    /// A trusted key has this name, and the signature does not hold.
+    Bad,
+    /// No trusted key has this name.
+    UnknownKey,
+}
+
+impl PublicKeys {
+    /// Reads keys written `<name>:<base64>`.
+    pub fn parse<S: AsRef<str>>(keys: impl IntoIterator<Item = S>) -> Result<Self, KeyError> {
+        keys.into_iter().map(|key| key.as_ref().parse()).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The keys in the order given.
+    #[must_use]
+    pub fn as_slice(&self) -> &[PublicKey] {
+        &self.0
+    }
+
+    /// Whether a trusted key vouches for `info`: the name of the first that does, else why none does.
+    pub fn verify(&self, info: &NarInfo) -> Result<&str, Untrusted> {
+        let fingerprint = info.fingerprint();
+        let good = self.candidates(info).find(|(key, signature)| holds(key, signature, &fingerprint));
+        good.map(|(key, _)| key.name()).ok_or_else(|| self.why_not(info))
+    }
+
+    /// Judges many narinfos, in their order. The good ones cost less than half of what [`Self::verify`] does each.
+    ///
+    /// A batch that does not hold as a whole is judged one by one, so the answers are those of [`Self::verify`].
+    /// (Only the owner of a trusted key could make a signature that a batch takes and `verify` does not.)
+    #[must_use]
+    pub fn verify_many(&self, infos: &[&NarInfo]) -> Vec<Result<&str, Untrusted>> {
+        batch::verify_many(self, infos)
+    }
+
+    /// Judges each signature, in the narinfo's order.
+    #[must_use]
+    pub fn check_each(&self, info: &NarInfo) -> Vec<SignatureCheck> {
+        let fingerprint = info.fingerprint();
+        let judge = |signature: &Signature| {
+            let mut keys = self.0.iter().filter(|key| key.name() == signature.key_name()).peekable();
+            if keys.peek().is_none() {
+                SignatureOutcome::UnknownKey
+            } else if keys.any(|key| holds(key, signature, &fingerprint)) {
+                SignatureOutcome::Good
+            } else {
+                SignatureOutcome::Bad
+            }
+        };
+        let check = |signature: &Signature| SignatureCheck {
+            key_name: signature.key_name().to_owned(),
+            outcome: judge(signature),
+        };
+        info.sigs.iter().map(check).collect()
+    }
+
+    /// The signatures that name a trusted key, with that key.
+    fn candidates<'k, 'i>(
+        &'k self,
+        info: &'i NarInfo,
+    ) -> impl Iterator<Item = (&'k PublicKey, &'i Signature)> {
+        let pair = |signature: &'i Signature| {
+            let named = move |key: &&PublicKey| key.name() == signature.key_name();
+            self.0.iter().filter(named).map(move |key| (key, signature))
+        };
+        info.sigs.iter().flat_map(pair)
+    }
+
+    /// Says why no trusted key vouches for `info`, when none does.
+    fn why_not(&self, info: &NarInfo) -> Untrusted {
+        if let Some((key, _)) = self.candidates(info).next() {
+            return Untrusted::BadSignature { key_name: key.name().to_owned() };
+        }
+        let names: BTreeSet<_> = info.sigs.iter().map(Signature::key_name).collect();
+        if names.is_empty() {
+            Untrusted::Unsigned
+        } else {
+            Untrusted::UntrustedKey { signed_by: names.into_iter().map(str::to_owned).collect() }
+        }
+    }
+}
+
+impl FromIterator<PublicKey> for PublicKeys {
+    fn from_iter<I: IntoIterator<Item = PublicKey>>(keys: I) -> Self {
+        Self(keys.into_iter().collect())
+    }
+}
+
+/// Whether `key` made `signature` over `fingerprint`.
+fn holds(key: &PublicKey, signature: &Signature, fingerprint: &str) -> bool {
+    let signature = DalekSignature::from_bytes(signature.as_bytes());
+    key.key().verify_strict(fingerprint.as_bytes(), &signature).is_ok()
+}
