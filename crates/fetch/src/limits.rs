@@ -1,0 +1,31 @@
+//! What a transfer may take.
+
+use std::time::Duration;
+
+/// Bounds on time, concurrency and size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// NAR files that are transferred at once, at least 1.
+    pub connections: usize,
+    /// NARs that are decompressed and hashed at once, at least 1. More than there are cores only costs memory.
+    pub decoders: usize,
+    /// Largest NAR that is taken, in bytes after decompression; `None` takes any.
+    pub max_nar_size: Option<u64>,
+    /// How long a source may say nothing, before its answer or in the middle of it.
+    pub silence: Duration,
+    /// How long a connection may take to be made.
+    pub connect: Duration,
+}
+
+impl Default for Limits {
+    /// 8 connections, as many decoders as cores, any size, 20 s of silence, 5 s to connect.
+    fn default() -> Self {
+        Self {
+            connections: 8,
+            decoders: std::thread::available_parallelism().map_or(1, usize::from),
+            max_nar_size: None,
+            silence: Duration::from_secs(20),
+            connect: Duration::from_secs(5),
+        }
+    }
+}

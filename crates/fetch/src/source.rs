@@ -1,0 +1,58 @@
+//! Where artifacts can be had.
+
+use std::sync::Arc;
+
+use granary_nix::{BaseUrl, PublicKeys};
+
+/// A binary cache to copy from, and the keys that must vouch for what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The cache's URL.
+    pub url: BaseUrl,
+    /// Keys of which one must have signed each narinfo that this source gives. For another mirror: the keys of all
+    /// upstreams together, because a mirror has no key of its own.
+    pub keys: Arc<PublicKeys>,
+    /// Lower is asked first, among sources of one kind.
+    pub priority: i32,
+    /// What stands behind the URL.
+    pub kind: SourceKind,
+}
+
+/// What stands behind a source's URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SourceKind {
+    /// A cache that we mirror. When every upstream says that an artifact does not exist, it does not.
+    Upstream,
+    /// Another mirror, asked after the upstreams. Requests carry `Granary-Hop: 1`, so that it answers only from what it
+    /// can get without asking us.
+    Mirror,
+}
+
+/// Puts sources in the order in which they are asked: upstreams, then mirrors, each by priority, and those of equal
+/// priority as they were given.
+pub fn order(sources: &mut [Source]) {
+    sources.sort_by_key(|source| (source.kind, source.priority));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstreams_come_first_then_lower_priorities() {
+        let source = |host: &str, priority, kind| Source {
+            url: format!("http://{host}").parse().unwrap(),
+            keys: Arc::default(),
+            priority,
+            kind,
+        };
+        let mut sources = [
+            source("mirror", 1, SourceKind::Mirror),
+            source("far", 50, SourceKind::Upstream),
+            source("near-a", 40, SourceKind::Upstream),
+            source("near-b", 40, SourceKind::Upstream),
+        ];
+        order(&mut sources);
+        assert_eq!(sources.map(|source| source.url.host().to_owned()), ["near-a", "near-b", "far", "mirror"]);
+    }
+}

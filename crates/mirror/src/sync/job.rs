@@ -1,0 +1,105 @@
+//! What a pass is asked to do.
+
+use std::sync::Arc;
+
+use granary_fetch::Source;
+use granary_nix::{HashPart, StorePath};
+use granary_placement::{PARTITIONS, Partition};
+
+/// What this mirror keeps, and where it gets it from.
+#[derive(Clone, Debug, Default)]
+pub struct Job {
+    /// The policies that select this mirror.
+    pub policies: Vec<PolicyJob>,
+    /// Where artifacts can be had, in any order; the pass asks upstreams by priority, then mirrors.
+    pub sources: Vec<Source>,
+}
+
+/// One policy, as far as it concerns this mirror.
+#[derive(Clone, Debug)]
+pub struct PolicyJob {
+    /// The policy's name, for the report.
+    pub name: String,
+    /// The roots; the closure of them all is the policy's catalog.
+    pub roots: Vec<StorePath>,
+    /// Which artifacts of the catalog this mirror holds.
+    pub assigned: Assigned,
+}
+
+/// Which artifacts of a catalog this mirror holds.
+#[derive(Clone, Debug)]
+pub enum Assigned {
+    /// All of them: a mirror without a map.
+    All,
+    /// Those of the partitions that the placement gives to it.
+    Partitions(Arc<PartitionSet>),
+}
+
+impl Assigned {
+    /// Whether this mirror holds the artifact with this hash part.
+    #[must_use]
+    pub fn contains(&self, hash: &HashPart) -> bool {
+        match self {
+            Self::All => true,
+            // A hash part always has a partition: both are made of the same characters.
+            Self::Partitions(set) => Partition::of(hash.as_str()).is_some_and(|partition| set.contains(partition)),
+        }
+    }
+}
+
+/// A set of partitions, 4 KiB.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PartitionSet(Box<[u64; PARTITIONS / 64]>);
+
+impl PartitionSet {
+    /// The partitions for which `holds` says yes.
+    pub fn from_fn(mut holds: impl FnMut(Partition) -> bool) -> Self {
+        let mut words = Box::new([0; PARTITIONS / 64]);
+        for partition in Partition::all().filter(|partition| holds(*partition)) {
+            words[partition.index() / 64] |= 1 << (partition.index() % 64);
+        }
+        Self(words)
+    }
+
+    /// Whether the partition is in the set.
+    #[must_use]
+    pub fn contains(&self, partition: Partition) -> bool {
+        self.0[partition.index() / 64] >> (partition.index() % 64) & 1 == 1
+    }
+
+    /// How many partitions are in the set.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Whether no partition is in the set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+}
+
+impl std::fmt::Debug for PartitionSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PartitionSet({} of {PARTITIONS})", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_artifact_is_assigned_by_its_partition() {
+        let set = PartitionSet::from_fn(|partition| partition.number() % 3 == 1);
+        assert_eq!(set.len(), PARTITIONS / 3);
+        let assigned = Assigned::Partitions(Arc::new(set));
+        let hash = |start: &str| format!("{start}00000000000000000000000000000").parse::<HashPart>().unwrap();
+        assert!(!assigned.contains(&hash("000")));
+        assert!(assigned.contains(&hash("001")));
+        assert!(assigned.contains(&hash("004")));
+        assert!(Assigned::All.contains(&hash("000")));
+        assert!(PartitionSet::from_fn(|_| false).is_empty());
+    }
+}

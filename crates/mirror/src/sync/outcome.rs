@@ -1,0 +1,49 @@
+//! What a pass tells about itself, while it runs and at its end.
+
+use granary_placement::report::{PolicyReport, Refusal, UpstreamReport};
+
+/// How a pass ended. A pass never fails as a whole: what it could not do is in here.
+#[derive(Clone, Debug, Default)]
+pub struct PassOutcome {
+    /// One entry for each policy of the job, in its order.
+    pub policies: Vec<PolicyReport>,
+    /// Everything wanted that is not here or not trusted, and why; sorted by store path. An artifact that several
+    /// policies want is in here once.
+    pub refused: Vec<Refusal>,
+    /// How each upstream of the job last answered.
+    pub upstreams: Vec<UpstreamReport>,
+    /// Artifacts that this pass published.
+    pub published: u64,
+    /// Bytes of their NAR files.
+    pub published_bytes: u64,
+}
+
+impl PassOutcome {
+    /// Whether every policy has what it wants here, except what is refused for its content: nothing is to be done until
+    /// the job or an upstream changes.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.policies.iter().all(|policy| policy.synced)
+    }
+}
+
+/// Who watches a pass. Every method is called from the pass itself and must return at once.
+pub trait Observer: Send + Sync {
+    /// The policies' state changed: after the closures are resolved, and a few times a second while artifacts arrive.
+    fn progress(&self, policies: &[PolicyReport]) {
+        let _ = policies;
+    }
+
+    /// An artifact was published: `bytes` is the size of its NAR file.
+    fn published(&self, store_path: &granary_nix::StorePath, bytes: u64) {
+        let _ = (store_path, bytes);
+    }
+
+    /// An artifact was refused in this pass. It was refused before, too, when `again` is true.
+    fn refused(&self, refusal: &Refusal, again: bool) {
+        let _ = (refusal, again);
+    }
+}
+
+/// Watches nothing.
+impl Observer for () {}
