@@ -70,7 +70,7 @@ pub enum MapError {
 }
 
 impl MirrorMap {
-    /// Reads a map and checks everything but the table hash.
+    /// Reads a map and checks everything but the table hash, which [`crate::CompiledMap`] checks.
     pub fn from_json(json: &[u8]) -> Result<Self, MapError> {
         if json.len() > MAX_MAP_BYTES {
             return Err(MapError::TooLarge(json.len()));

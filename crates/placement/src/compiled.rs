@@ -1,0 +1,78 @@
+//! A map together with the placement that follows from it: what mirrors and operator act on.
+
+use crate::{
+    map::{MapError, Mirror, MirrorMap, Policy},
+    name::MirrorName,
+    shortfall::{self, Shortfall},
+    table::{self, Table},
+};
+
+/// A checked map in canonical form, with the table of each policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompiledMap {
+    map: MirrorMap,
+    tables: Vec<Table>,
+}
+
+impl CompiledMap {
+    /// The writer's way in: brings a map into canonical form, checks it, computes its placement, and states its table hash.
+    pub fn build(mut map: MirrorMap) -> Result<Self, MapError> {
+        map.canonicalize();
+        map.check()?;
+        let tables = Table::compile_all(&map);
+        map.table_hash = table::hash_all(&map.policies, &tables);
+        Ok(Self { map, tables })
+    }
+
+    /// The reader's way in: the same, and the stated table hash must be the one computed here.
+    pub fn accept(map: MirrorMap) -> Result<Self, MapError> {
+        let stated = map.table_hash.clone();
+        let compiled = Self::build(map)?;
+        if compiled.map.table_hash == stated {
+            Ok(compiled)
+        } else {
+            Err(MapError::TableHash { stated, computed: compiled.map.table_hash })
+        }
+    }
+
+    /// Reads a map from JSON and accepts it.
+    pub fn read(json: &[u8]) -> Result<Self, MapError> {
+        Self::accept(MirrorMap::from_json(json)?)
+    }
+
+    /// The map.
+    #[must_use]
+    pub fn map(&self) -> &MirrorMap {
+        &self.map
+    }
+
+    /// The policies with their tables, sorted by name.
+    #[must_use]
+    pub fn policies(&self) -> impl ExactSizeIterator<Item = (&Policy, &Table)> {
+        self.map.policies.iter().zip(&self.tables)
+    }
+
+    /// The policies that select this mirror, with their tables, sorted by name.
+    pub fn policies_of(&self, mirror: &MirrorName) -> impl Iterator<Item = (&Policy, &Table)> {
+        self.policies().filter(|(_, table)| table.place_of(mirror.as_str()).is_some())
+    }
+
+    /// One policy's table.
+    #[must_use]
+    pub fn table(&self, policy: &str) -> Option<&Table> {
+        self.policies().find(|(candidate, _)| candidate.name == policy).map(|(_, table)| table)
+    }
+
+    /// Why one policy cannot hold in full; empty when it can, and for a policy that the map does not have.
+    #[must_use]
+    pub fn shortfalls(&self, policy: &str) -> Vec<Shortfall> {
+        let found = self.policies().find(|(candidate, _)| candidate.name == policy);
+        found.map(|(policy, table)| shortfall::of_table(&self.map, policy, table)).unwrap_or_default()
+    }
+
+    /// The map's mirrors that clients are sent to: serving, with a public URL.
+    pub(crate) fn published(&self) -> impl Iterator<Item = (&Mirror, &str)> {
+        let serving = |mirror: &&Mirror| mirror.state == crate::map::MirrorState::Serving;
+        self.map.mirrors.iter().filter(serving).filter_map(|mirror| Some((mirror, mirror.url.as_deref()?)))
+    }
+}
