@@ -13,7 +13,7 @@ pub struct Source {
     /// upstreams together, because a mirror has no key of its own.
     pub keys: Arc<PublicKeys>,
     /// Lower is asked first, among sources of one kind.
-    pub priority: i32,
+    pub priority: u32,
     /// What stands behind the URL.
     pub kind: SourceKind,
 }

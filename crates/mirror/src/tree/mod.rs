@@ -14,3 +14,126 @@
 //! The tree is the truth. What [`Tree`] keeps in memory is read from it at start. A file becomes visible only by a
 //! rename, whole, synced to disk and verified, the NAR file before its narinfo and references before referrers; so a
 //! crash at any instant leaves a valid cache.
+//!
+//! Everything here blocks on the disk: call it from a blocking thread, except for what is said to be in memory.
+
+mod canonical;
+mod catalog;
+mod durable;
+mod error;
+mod id;
+mod index;
+mod layout;
+mod open;
+mod publish;
+mod quarantine;
+mod temp;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use granary_nix::{Hash, HashPart, NarInfo};
+
+pub use canonical::canonical;
+pub use error::TreeError;
+pub use index::{CatalogEntry, Totals};
+pub use layout::Layout;
+pub use publish::Contents;
+pub use quarantine::Record;
+pub use temp::TempFile;
+
+use catalog::Catalog;
+use durable::Scratch;
+use index::Index;
+
+/// The directory, open for writing by this process alone.
+#[derive(Debug)]
+pub struct Tree {
+    layout: Layout,
+    id: String,
+    scratch: Arc<Scratch>,
+    index: RwLock<Index>,
+    catalog: RwLock<Catalog>,
+    /// Locked as long as the tree is open.
+    _lock: File,
+}
+
+impl Tree {
+    /// The directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.layout.directory()
+    }
+
+    /// Where everything in the directory is.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The disk's id: 32 hexadecimal digits, made once. In memory.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What is published. In memory.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        read(&self.index).totals()
+    }
+
+    /// Whether the artifact is published, as far as this process knows. In memory.
+    #[must_use]
+    pub fn holds(&self, hash: &HashPart) -> bool {
+        read(&self.index).get(hash).is_some()
+    }
+
+    /// The size in bytes of the NAR file of a published artifact. In memory.
+    #[must_use]
+    pub fn file_size(&self, hash: &HashPart) -> Option<u64> {
+        read(&self.index).get(hash).map(|held| held.file_size)
+    }
+
+    /// Looks whether a published artifact is still there: its narinfo and its NAR file exist and have the sizes they were
+    /// published with. Contents are not read. What is not there is no longer counted.
+    pub fn still_holds(&self, hash: &HashPart) -> bool {
+        let Some(held) = read(&self.index).get(hash).copied() else { return false };
+        let length = |path: PathBuf| std::fs::metadata(path).map(|file| file.len()).ok();
+        let there = length(self.layout.narinfo(hash)) == Some(u64::from(held.narinfo_length))
+            && length(self.layout.served(&held.nar_name())) == Some(held.file_size);
+        if !there {
+            tracing::warn!(artifact = %hash, "a published artifact is gone from the tree, or has another size");
+            write(&self.index).remove(hash);
+        }
+        there
+    }
+
+    /// The narinfo that is published for the artifact; `None` when there is none that can be read.
+    #[must_use]
+    pub fn published_narinfo(&self, hash: &HashPart) -> Option<NarInfo> {
+        self.holds(hash).then(|| durable::read_narinfo(&self.layout.narinfo(hash)))?
+    }
+
+    /// What the catalog says about the artifact of this NAR file. In memory.
+    #[must_use]
+    pub fn find_nar(&self, file_hash: &Hash) -> Option<CatalogEntry> {
+        read(&self.catalog).by_file(file_hash)
+    }
+
+    /// An empty file to write to, on the same filesystem as the tree.
+    #[must_use]
+    pub fn temp(&self) -> TempFile {
+        self.scratch.file()
+    }
+}
+
+/// The maps behind these locks are whole after each single operation, so that a thread that panicked left no damage.
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,128 @@
+//! The catalog: the verified narinfos of everything that a policy wants, so that this mirror answers for an artifact that
+//! another one holds.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::ErrorKind;
+
+use granary_nix::{Hash, HashPart, NarInfo};
+
+use super::durable::{read_narinfo, sync_directory};
+use super::index::CatalogEntry;
+use super::{Tree, TreeError, canonical, layout, read, write};
+
+/// What the catalog's directory has, in memory.
+#[derive(Debug, Default)]
+pub(super) struct Catalog {
+    /// The text of each narinfo as a hash, to write only what changed; and its FileHash.
+    entries: HashMap<HashPart, (Hash, Option<Hash>)>,
+    by_file: HashMap<Hash, CatalogEntry>,
+}
+
+impl Catalog {
+    pub(super) fn by_file(&self, file_hash: &Hash) -> Option<CatalogEntry> {
+        self.by_file.get(file_hash).copied()
+    }
+
+    pub(super) fn has(&self, hash: &HashPart) -> bool {
+        self.entries.contains_key(hash)
+    }
+
+    fn insert(&mut self, hash: HashPart, text: Hash, info: &NarInfo) {
+        self.remove(&hash);
+        if let Some(file_hash) = info.file_hash {
+            let entry = CatalogEntry { hash_part: hash, file_hash, file_size: info.file_size };
+            self.by_file.insert(file_hash, entry);
+        }
+        self.entries.insert(hash, (text, info.file_hash));
+    }
+
+    fn remove(&mut self, hash: &HashPart) {
+        let Some((_, Some(file_hash))) = self.entries.remove(hash) else { return };
+        // Another artifact may have the same NAR file, and the place.
+        if self.by_file.get(&file_hash).is_some_and(|entry| entry.hash_part == *hash) {
+            self.by_file.remove(&file_hash);
+        }
+    }
+}
+
+impl Tree {
+    /// Whether the catalog has the artifact. In memory.
+    #[must_use]
+    pub fn in_catalog(&self, hash: &HashPart) -> bool {
+        read(&self.catalog).has(hash)
+    }
+
+    /// The narinfo that the catalog has for the artifact; its signature has to be verified again by whoever relies on it.
+    #[must_use]
+    pub fn catalog_narinfo(&self, hash: &HashPart) -> Option<NarInfo> {
+        self.in_catalog(hash).then(|| read_narinfo(&self.layout.catalog_narinfo(hash)))?
+    }
+
+    /// Puts a verified narinfo into the catalog, in our form. Writes nothing when it is there already.
+    pub fn put_in_catalog(&self, info: &NarInfo) -> Result<(), TreeError> {
+        let info = canonical(info, None);
+        let hash = info.store_path.hash_part();
+        let text = info.to_text();
+        let digest = Hash::of(text.as_bytes());
+        if read(&self.catalog).entries.get(&hash).is_some_and(|(known, _)| *known == digest) {
+            return Ok(());
+        }
+        self.scratch.write(&self.layout.catalog_narinfo(&hash), text.as_bytes())?;
+        write(&self.catalog).insert(hash, digest, &info);
+        Ok(())
+    }
+
+    /// Removes from the catalog what is not in `wanted`, except what published artifacts need for their closures to be
+    /// whole. How many were removed.
+    pub fn prune_catalog(&self, wanted: &HashSet<HashPart>) -> Result<usize, TreeError> {
+        let spare: Vec<HashPart> =
+            read(&self.catalog).entries.keys().filter(|hash| !wanted.contains(hash)).copied().collect();
+        if spare.is_empty() {
+            return Ok(0);
+        }
+        let needed = self.closure_of_published(wanted);
+        let mut removed = 0;
+        for hash in spare.iter().filter(|hash| !needed.contains(hash)) {
+            let path = self.layout.catalog_narinfo(hash);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(TreeError::io("remove", &path)(error)),
+                _ => write(&self.catalog).remove(hash),
+            }
+            removed += 1;
+        }
+        sync_directory(&self.layout.catalog())?;
+        Ok(removed)
+    }
+
+    /// Everything that is reached from published artifacts outside `wanted`, which is closed in itself.
+    fn closure_of_published(&self, wanted: &HashSet<HashPart>) -> HashSet<HashPart> {
+        let mut open: Vec<HashPart> =
+            read(&self.index).hashes().filter(|hash| !wanted.contains(hash)).copied().collect();
+        let mut needed: HashSet<HashPart> = open.iter().copied().collect();
+        while let Some(hash) = open.pop() {
+            let info = self.published_narinfo(&hash).or_else(|| self.catalog_narinfo(&hash));
+            for reference in info.iter().flat_map(|info| &info.references) {
+                let reference = reference.hash_part();
+                if !wanted.contains(&reference) && needed.insert(reference) {
+                    open.push(reference);
+                }
+            }
+        }
+        needed
+    }
+
+    /// Reads the catalog's directory. A file that is no narinfo is left alone, and written over when it is wanted.
+    pub(super) fn load_catalog(layout: &layout::Layout) -> Result<Catalog, TreeError> {
+        let directory = layout.catalog();
+        let mut catalog = Catalog::default();
+        for entry in fs::read_dir(&directory).map_err(TreeError::io("list", &directory))? {
+            let entry = entry.map_err(TreeError::io("list", &directory))?;
+            let Some(hash) = layout::hash_of(&entry.file_name()) else { continue };
+            if let Some(info) = read_narinfo(&entry.path()).filter(|info| info.store_path.hash_part() == hash) {
+                catalog.insert(hash, Hash::of(info.to_text().as_bytes()), &info);
+            }
+        }
+        Ok(catalog)
+    }
+}

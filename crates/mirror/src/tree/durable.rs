@@ -1,0 +1,73 @@
+//! Files that appear whole or not at all, and stay.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use granary_nix::{NarInfo, narinfo};
+
+use super::{TempFile, TreeError};
+
+/// The directory for what is being written.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    directory: PathBuf,
+    next: AtomicU64,
+}
+
+impl Scratch {
+    /// Makes the directory empty: what is in it was left by a process that ended in the middle.
+    pub(super) fn prepare(directory: PathBuf) -> Result<Arc<Self>, TreeError> {
+        match fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(TreeError::io("empty", &directory)(error));
+            }
+            _ => make_directory(&directory)?,
+        }
+        Ok(Arc::new(Self { directory, next: AtomicU64::new(0) }))
+    }
+
+    /// A name that nobody else uses. The tree's lock makes us the only writer.
+    pub(super) fn file(self: &Arc<Self>) -> TempFile {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        TempFile::new(self.directory.join(number.to_string()))
+    }
+
+    /// Puts `content` at `target`, which then has it for good.
+    pub(super) fn write(self: &Arc<Self>, target: &Path, content: &[u8]) -> Result<(), TreeError> {
+        let temp = self.file();
+        let mut file = File::create_new(temp.path()).map_err(TreeError::io("create", temp.path()))?;
+        file.write_all(content).and_then(|()| file.sync_all()).map_err(TreeError::io("write", temp.path()))?;
+        place(temp, target)
+    }
+}
+
+/// Gives a file that is already synced its name, for good.
+pub(super) fn place(temp: TempFile, target: &Path) -> Result<(), TreeError> {
+    fs::rename(temp.path(), target).map_err(TreeError::io("rename to", target))?;
+    temp.is_moved();
+    match target.parent() {
+        Some(parent) => sync_directory(parent),
+        None => Ok(()),
+    }
+}
+
+/// Makes a directory and its parents, or finds them there.
+pub(super) fn make_directory(path: &Path) -> Result<(), TreeError> {
+    fs::create_dir_all(path).map_err(TreeError::io("create the directory", path))
+}
+
+/// Makes names in the directory last.
+pub(super) fn sync_directory(path: &Path) -> Result<(), TreeError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(TreeError::io("sync", path))
+}
+
+/// Reads a narinfo; `None` when it is not there, cannot be read, or is none.
+pub(super) fn read_narinfo(path: &Path) -> Option<NarInfo> {
+    let mut text = Vec::new();
+    // One byte more than a narinfo may have, so that a longer file is refused and not cut.
+    File::open(path).and_then(|file| file.take(narinfo::MAX_TEXT as u64 + 1).read_to_end(&mut text)).ok()?;
+    NarInfo::parse(&text).ok()
+}

@@ -1,0 +1,42 @@
+//! Why the tree could not be used.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use granary_nix::StorePath;
+
+/// Why the tree could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// The filesystem said no.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Another process writes to the same directory.
+    #[error("{} is in use by another granary-mirror; one directory belongs to one mirror", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A narinfo would be visible without its closure.
+    #[error("{artifact} cannot be published: its reference {reference} is neither in the tree nor in the catalog")]
+    ReferenceMissing {
+        /// What should be published.
+        artifact: StorePath,
+        /// What it needs.
+        reference: StorePath,
+    },
+}
+
+impl TreeError {
+    /// For `map_err`: the error of doing `action` with `path`.
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+}

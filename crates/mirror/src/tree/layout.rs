@@ -1,0 +1,103 @@
+//! Where everything in the directory is.
+
+use std::path::{Path, PathBuf};
+
+use granary_nix::HashPart;
+
+/// The paths of a tree. Only names; nothing is touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    directory: PathBuf,
+}
+
+impl Layout {
+    /// The layout of a tree at `directory`.
+    #[must_use]
+    pub fn new(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
+    }
+
+    /// The tree itself.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// `nix-cache-info`.
+    #[must_use]
+    pub fn cache_info(&self) -> PathBuf {
+        self.directory.join("nix-cache-info")
+    }
+
+    /// A published narinfo.
+    #[must_use]
+    pub fn narinfo(&self, hash: &HashPart) -> PathBuf {
+        self.directory.join(hash.narinfo_name())
+    }
+
+    /// The NAR files.
+    #[must_use]
+    pub fn nars(&self) -> PathBuf {
+        self.directory.join("nar")
+    }
+
+    /// A served file by its name in the cache, such as `nar/<FileHash>.nar.xz`.
+    #[must_use]
+    pub fn served(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Our own state, which is never served.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.directory.join(".granary")
+    }
+
+    /// What is being written.
+    #[must_use]
+    pub fn temp(&self) -> PathBuf {
+        self.state().join("tmp")
+    }
+
+    /// The narinfos of all artifacts that policies want.
+    #[must_use]
+    pub fn catalog(&self) -> PathBuf {
+        self.state().join("catalog")
+    }
+
+    /// A narinfo of the catalog.
+    #[must_use]
+    pub fn catalog_narinfo(&self, hash: &HashPart) -> PathBuf {
+        self.catalog().join(hash.narinfo_name())
+    }
+
+    /// What was refused.
+    #[must_use]
+    pub fn quarantine(&self) -> PathBuf {
+        self.state().join("quarantine")
+    }
+
+    /// The record of one refused artifact.
+    #[must_use]
+    pub fn quarantine_record(&self, hash: &HashPart) -> PathBuf {
+        self.quarantine().join(format!("{hash}.json"))
+    }
+
+    /// The disk's id.
+    #[must_use]
+    pub fn id(&self) -> PathBuf {
+        self.state().join("id")
+    }
+
+    /// Locked by the process that writes.
+    #[must_use]
+    pub fn lock(&self) -> PathBuf {
+        self.state().join("lock")
+    }
+}
+
+/// The hash part that a narinfo's file name is made of; `None` for any other name.
+#[must_use]
+pub fn hash_of(file_name: &std::ffi::OsStr) -> Option<HashPart> {
+    file_name.to_str()?.strip_suffix(".narinfo")?.parse().ok()
+}

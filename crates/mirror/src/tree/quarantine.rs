@@ -1,0 +1,62 @@
+//! The records of what was refused. They tell people why; nothing is decided by them.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::ErrorKind;
+
+use granary_nix::HashPart;
+use granary_placement::report::Refusal;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Tree, TreeError};
+
+/// One refused artifact, as `.granary/quarantine/<hash part>.json` has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// What and why.
+    #[serde(flatten)]
+    pub refusal: Refusal,
+    /// When it was first refused for this reason.
+    pub since: Timestamp,
+}
+
+impl Tree {
+    /// Records a refusal. A record of the same artifact and reason stays as it is.
+    pub fn put_in_quarantine(&self, hash: &HashPart, refusal: &Refusal) -> Result<(), TreeError> {
+        if self.quarantined(hash).is_some_and(|record| record.refusal.reason == refusal.reason) {
+            return Ok(());
+        }
+        let record = Record { refusal: refusal.clone(), since: Timestamp::now() };
+        let path = self.layout.quarantine_record(hash);
+        let json = serde_json::to_vec_pretty(&record).map_err(|error| TreeError::io("write", &path)(error.into()))?;
+        self.scratch.write(&path, &json)
+    }
+
+    /// The record of an artifact, if it is refused.
+    #[must_use]
+    pub fn quarantined(&self, hash: &HashPart) -> Option<Record> {
+        serde_json::from_slice(&fs::read(self.layout.quarantine_record(hash)).ok()?).ok()
+    }
+
+    /// Removes the records of everything that is not in `refused`.
+    pub fn prune_quarantine(&self, refused: &HashSet<HashPart>) -> Result<(), TreeError> {
+        let directory = self.layout.quarantine();
+        for entry in fs::read_dir(&directory).map_err(TreeError::io("list", &directory))? {
+            let entry = entry.map_err(TreeError::io("list", &directory))?;
+            let name = entry.file_name();
+            let hash = name.to_str().and_then(|name| name.strip_suffix(".json")?.parse::<HashPart>().ok());
+            if hash.is_some_and(|hash| refused.contains(&hash)) {
+                continue;
+            }
+            match fs::remove_file(entry.path()) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(TreeError::io("remove", &entry.path())(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

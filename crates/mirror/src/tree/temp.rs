@@ -1,0 +1,36 @@
+//! A file that is being written.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A path below `.granary/tmp`, not yet created. Whatever is there when this is dropped is removed.
+#[derive(Debug)]
+pub struct TempFile {
+    path: PathBuf,
+}
+
+impl TempFile {
+    pub(super) const fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Where to write.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file has got another name, and is no longer ours to remove.
+    pub(super) fn is_moved(mut self) {
+        self.path = PathBuf::new();
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty() {
+            // It may never have been created. What cannot be removed now is removed at the next start.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
