@@ -1,0 +1,166 @@
+//! What a URL, a public key, a host path and a store path may look like: once as CEL for the API server, once as a function
+//! for the operator. The tests at the bottom keep the two forms about the same words.
+//!
+//! URLs end up in nginx's configuration and in `Mirrors:` lines, host paths in a root container's arguments: the alphabets are
+//! narrow on purpose, and a query, a fragment, a password or white space is never let in.
+
+/// `spec.url` of a mirror: `{ordinal}` stands for a replica's number.
+pub const PUBLIC_URL: &str = r"self.replace('{ordinal}', '0').matches(r'^https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~%-]+)*$')";
+pub const PUBLIC_URL_MESSAGE: &str = "not a URL that clients can use: write http://host[:port][/path] or https://…, without a trailing slash, a query, a user name or a password";
+
+/// The URL of a binary cache to pull from.
+pub const UPSTREAM_URL: &str =
+    r"self.matches(r'^https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~%-]+)*$')";
+pub const UPSTREAM_URL_MESSAGE: &str = "not the URL of a binary cache: write http://host[:port][/path] or https://…, without a trailing slash, a query, a user name or a password";
+
+/// A list of Nix public keys: name, colon, 32 bytes in base64.
+pub const PUBLIC_KEYS: &str = r"self.all(k, k.matches(r'^[A-Za-z0-9._-]+:[A-Za-z0-9+/]{43}=$'))";
+pub const PUBLIC_KEYS_MESSAGE: &str = "not a Nix public key: write name:base64 as in nix.conf's trusted-public-keys, for example cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=";
+
+/// A directory on a node.
+pub const HOST_PATH: &str =
+    r"self.matches(r'^(/[A-Za-z0-9._-]+)+$') && !self.split('/').exists(part, part == '.' || part == '..')";
+pub const HOST_PATH_MESSAGE: &str = "not a directory for a mirror: write an absolute path below / without '.' or '..', of letters, digits, '.', '_' and '-', for example /srv/granary";
+
+/// A list of store paths.
+pub const STORE_PATHS: &str =
+    r"self.all(p, p.matches(r'^/nix/store/[0-9abcdfghijklmnpqrsvwxyz]{32}-[0-9A-Za-z+._?=-]+$'))";
+pub const STORE_PATHS_MESSAGE: &str = "not a store path: write whole store paths, /nix/store/<32 characters>-<name>, without a trailing slash or anything below them";
+
+/// A region, zone or organization.
+pub const DOMAIN: &str = r"self.matches(r'^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$')";
+pub const DOMAIN_MESSAGE: &str =
+    "write at most 63 letters, digits, '.', '_' and '-', beginning and ending with a letter or digit";
+
+/// The characters of Nix's base 32.
+const NIX32: &[u8] = b"0123456789abcdfghijklmnpqrsvwxyz";
+/// The length of a store path's hash part, in characters.
+const HASH_PART: usize = 32;
+
+fn all_of(text: &str, extra: &[u8]) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || extra.contains(&byte))
+}
+
+/// Whether a mirror's `spec.url` is one that can be published; `{ordinal}` is allowed in it.
+#[must_use]
+pub fn is_public_url(url: &str) -> bool {
+    is_upstream_url(&url.replace("{ordinal}", "0"))
+}
+
+/// Whether a URL can be an upstream: http or https, a host, maybe a port and a path, nothing else, no trailing slash.
+#[must_use]
+pub fn is_upstream_url(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
+        return false;
+    };
+    let mut parts = rest.split('/');
+    let authority = parts.next().unwrap_or_default();
+    let (host, port) = authority.split_once(':').unwrap_or((authority, "80"));
+    let port_is_good = (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
+    all_of(host, b"._-") && port_is_good && parts.all(|part| all_of(part, b"._~%-"))
+}
+
+/// Whether a text has the form of a Nix public key.
+#[must_use]
+pub fn is_public_key(key: &str) -> bool {
+    key.split_once(':').is_some_and(|(name, base64)| {
+        all_of(name, b"._-")
+            && base64.strip_suffix('=').is_some_and(|digits| digits.len() == 43 && all_of(digits, b"+/"))
+    })
+}
+
+/// Whether a text is an absolute directory that a mirror may own: never `/` itself, no `.` and no `..`.
+#[must_use]
+pub fn is_host_path(path: &str) -> bool {
+    path.strip_prefix('/')
+        .is_some_and(|rest| rest.split('/').all(|part| all_of(part, b"._-") && part != "." && part != ".."))
+}
+
+/// Whether a text is a whole store path in `/nix/store`.
+#[must_use]
+pub fn is_store_path(path: &str) -> bool {
+    path.strip_prefix("/nix/store/").and_then(|base| base.split_at_checked(HASH_PART)).is_some_and(
+        |(hash, rest)| {
+            hash.bytes().all(|byte| NIX32.contains(&byte))
+                && rest.strip_prefix('-').is_some_and(|name| all_of(name, b"+._?=-"))
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        for good in
+            ["http://a", "https://cache.example.org", "http://10.0.0.1:8080/nix/a-b", "https://a/%20~x"]
+        {
+            assert!(is_upstream_url(good) && is_public_url(good), "{good}");
+        }
+        for bad in [
+            "",
+            "a",
+            "ftp://a",
+            "http://",
+            "http:///x",
+            "https://a/",
+            "https://a//b",
+            "https://u:p@a",
+            "https://a?x",
+            "https://a#x",
+            "https://a b",
+            "https://a:port",
+            "https://a:",
+            "https://a:123456",
+            "https://a/;",
+            "HTTPS://a",
+        ] {
+            assert!(!is_upstream_url(bad) && !is_public_url(bad), "{bad}");
+        }
+        assert!(is_public_url("https://north-{ordinal}.example.org"));
+        assert!(!is_public_url("https://north-{replica}.example.org"));
+        assert!(!is_upstream_url("https://north-{ordinal}.example.org"));
+    }
+
+    #[test]
+    fn keys() {
+        assert!(is_public_key("cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="));
+        for bad in [
+            "",
+            "6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=",
+            ":6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=",
+            "a:6NCH=",
+            "a b:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=",
+        ] {
+            assert!(!is_public_key(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn host_paths() {
+        assert!(is_host_path("/srv/granary") && is_host_path("/a") && is_host_path("/.hidden"));
+        for bad in ["", "/", "srv", "/srv/", "/srv//a", "/srv/../etc", "/..", "/.", "/a b", "/a;b"] {
+            assert!(!is_host_path(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn store_paths() {
+        assert!(is_store_path("/nix/store/00000000000000000000000000000000-hello-2.12"));
+        for bad in [
+            "",
+            "/nix/store",
+            "/nix/store/",
+            "hello",
+            "/nix/store/0000-hello",
+            "/nix/store/00000000000000000000000000000000",
+            "/nix/store/00000000000000000000000000000000-",
+            "/nix/store/e0000000000000000000000000000000-hello",
+            "/nix/store/00000000000000000000000000000000-hello/bin",
+            "/gnu/store/00000000000000000000000000000000-hello",
+        ] {
+            assert!(!is_store_path(bad), "{bad}");
+        }
+    }
+}
