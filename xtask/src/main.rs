@@ -1,2 +1,72 @@
-//! Every command the README names.
-fn main() {}
+//! Every command the README names: what it needs is fetched or built once, pinned, and kept in a cache folder
+//! outside the tree.
+
+mod apt;
+mod cache;
+mod cargo;
+mod corpus;
+mod go_tools;
+mod images;
+mod job;
+mod key;
+mod paths;
+mod preflight;
+mod setup;
+mod tell;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::setup::Session;
+
+/// Granary's own commands. Set-up happens on demand; nothing needs to be prepared by hand.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Installs and builds what `test` and `demo` need, and says where it is.
+    Setup {
+        /// Only what does not depend on this tree: packages, Kubernetes, helm, the test corpus.
+        #[arg(long)]
+        base: bool,
+    },
+    /// Builds the OCI images of operator and mirror, byte for byte the same from the same sources.
+    Images {
+        /// Where the image tars go; the cache folder when absent.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Writes the custom resource definitions that the types in `crds/` describe.
+    Crds,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    let session = Session::open()?;
+    match cli.command {
+        Command::Setup { base } => setup::command(&session, base),
+        Command::Images { out } => images::command(&session, out.as_deref()),
+        Command::Crds => {
+            cargo::crds(&session, "write")?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
