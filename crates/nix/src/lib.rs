@@ -14,6 +14,8 @@ mod key;
 pub mod narinfo;
 mod signature;
 mod store_path;
+#[cfg(test)]
+mod testing;
 mod text;
 mod trust;
 

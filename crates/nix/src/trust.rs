@@ -141,3 +141,111 @@ fn holds(key: &PublicKey, signature: &Signature, fingerprint: &str) -> bool {
     let signature = DalekSignature::from_bytes(signature.as_bytes());
     key.key().verify_strict(fingerprint.as_bytes(), &signature).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{self, key};
+
+    fn trusting(numbers: impl IntoIterator<Item = u8>) -> PublicKeys {
+        numbers.into_iter().map(|n| key(n).public_key()).collect()
+    }
+
+    fn info(n: u64) -> NarInfo {
+        let hash = crate::Hash::of(&n.to_le_bytes());
+        let text = format!(
+            "StorePath: /nix/store/{}-a\nURL: nar/x\nNarHash: {hash}\nNarSize: 1\n",
+            &hash.to_nix32()[..32]
+        );
+        text.parse().unwrap()
+    }
+
+    fn signed_by(n: u64, signers: &[u8]) -> NarInfo {
+        let mut info = info(n);
+        info.sigs = signers.iter().map(|&signer| key(signer).sign(&info.fingerprint())).collect();
+        info
+    }
+
+    #[test]
+    fn one_good_signature_by_a_trusted_key_suffices() {
+        let mut info = signed_by(1, &[7, 1, 2]);
+        assert_eq!(trusting([1]).verify(&info), Ok("key-1"));
+        assert_eq!(trusting([2, 1]).verify(&info), Ok("key-1"), "the narinfo's order decides");
+        info.sigs[1] = key(1).sign("something else");
+        assert_eq!(trusting([1, 2]).verify(&info), Ok("key-2"), "a bad one beside it does not matter");
+    }
+
+    #[test]
+    fn why_not() {
+        let keys = trusting([1]);
+        assert_eq!(keys.verify(&info(1)), Err(Untrusted::Unsigned));
+        let strangers = Untrusted::UntrustedKey { signed_by: vec!["key-3".into(), "key-4".into()] };
+        assert_eq!(keys.verify(&signed_by(1, &[4, 3, 4])), Err(strangers.clone()));
+        assert_eq!(strangers.to_string(), "signed only by keys that are not trusted: key-3, key-4");
+        let mut altered = signed_by(1, &[3, 1]);
+        altered.nar_size += 1;
+        let bad = Untrusted::BadSignature { key_name: "key-1".into() };
+        assert_eq!(keys.verify(&altered), Err(bad));
+        assert!(PublicKeys::default().verify(&signed_by(1, &[1])).is_err());
+    }
+
+    #[test]
+    fn two_keys_may_have_one_name() {
+        let old = crate::SecretKey::from_seed("key-1", &[99; 32]).unwrap();
+        let keys: PublicKeys = [old.public_key(), key(1).public_key()].into_iter().collect();
+        let info = signed_by(1, &[1]);
+        assert_eq!(keys.verify(&info), Ok("key-1"));
+        // The batch tries the old key first, and must not stop there.
+        assert_eq!(keys.verify_many(&[&info]), [Ok("key-1")]);
+    }
+
+    #[test]
+    fn each_signature_is_judged() {
+        let mut info = signed_by(1, &[1, 2, 3]);
+        info.sigs[1] = key(2).sign("something else");
+        let outcomes: Vec<_> = trusting([1, 2]).check_each(&info).iter().map(|check| check.outcome).collect();
+        assert_eq!(outcomes, [SignatureOutcome::Good, SignatureOutcome::Bad, SignatureOutcome::UnknownKey]);
+    }
+
+    #[test]
+    fn a_batch_answers_as_one_by_one() {
+        let keys = trusting([1, 2]);
+        let mut infos: Vec<_> = (0..200).map(|n| signed_by(n, &[1])).collect();
+        infos[3] = info(3);
+        infos[70] = signed_by(70, &[9]);
+        infos[71] = signed_by(71, &[9, 2]);
+        infos[150].nar_size += 1;
+        infos[151] = signed_by(151, &[1, 2]);
+        infos[151].sigs[0] = key(1).sign("something else");
+        let infos: Vec<_> = infos.iter().collect();
+        let answers = keys.verify_many(&infos);
+        let single: Vec<_> = infos.iter().map(|info| keys.verify(info)).collect();
+        assert_eq!(answers, single);
+        let refused: Vec<_> = (0..200).filter(|&n| answers[n].is_err()).collect();
+        assert_eq!(refused, [3, 70, 150]);
+        assert_eq!(answers[71], Ok("key-2"));
+        assert!(keys.verify_many(&[]).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn signatures_hold_in_any_order_of_references(
+            (mut info, shuffled) in testing::narinfo()
+                .prop_flat_map(|info| (Just(info.clone()), Just(info.references).prop_shuffle())),
+        ) {
+            info.sigs = vec![key(1).sign(&info.fingerprint())];
+            info.references = shuffled;
+            let keys = trusting([1]);
+            prop_assert_eq!(keys.verify(&info), Ok("key-1"));
+            // What is not signed may change; what is signed may not.
+            info.url.push('x');
+            info.file_hash = None;
+            info.deriver = None;
+            prop_assert_eq!(keys.verify(&info), Ok("key-1"));
+            info.references.push(info.store_path.clone());
+            prop_assert!(keys.verify(&info).is_err());
+        }
+    }
+}

@@ -119,3 +119,111 @@ impl FromStr for NarInfo {
         Self::parse(text.as_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing;
+
+    const CANONICAL: &str = "\
+StorePath: /nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60
+URL: nar/x.nar.xz
+Compression: xz
+FileHash: sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s
+FileSize: 114980
+NarHash: sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s
+NarSize: 464152
+References: 00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60 7gx4kiv5m0i7d7qkixq2cwzbr10lvxwc-glibc-2.27
+Deriver: 10dx1q4ivjb115y3h90mipaaz533nr0d-net-tools-1.60.drv
+System: x86_64-linux
+CA: fixed:r:sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s
+";
+
+    #[test]
+    fn canonical_text_stays_as_it_is() {
+        assert_eq!(NarInfo::parse(CANONICAL.as_bytes()).unwrap().to_text(), CANONICAL);
+    }
+
+    #[test]
+    fn other_spellings_become_canonical() {
+        let (a, b) = (
+            "00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60",
+            "7gx4kiv5m0i7d7qkixq2cwzbr10lvxwc-glibc-2.27",
+        );
+        let text = CANONICAL.replace(&format!("{a} {b}"), &format!("{b}  {a} {b}"));
+        let text = text.replace(
+            "NarHash: sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s",
+            "NarHash: sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        );
+        let mut lines: Vec<_> = text.split_inclusive('\n').collect();
+        lines.reverse();
+        assert_eq!(NarInfo::parse(lines.concat().as_bytes()).unwrap().to_text(), CANONICAL);
+    }
+
+    #[test]
+    fn absent_fields() {
+        let text = "\
+StorePath: /nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-a
+URL: nar/x
+NarHash: sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s
+NarSize: 1
+";
+        let info = NarInfo::parse(text.as_bytes()).unwrap();
+        assert_eq!(info.to_text(), text.replace("NarHash", "Compression: bzip2\nNarHash") + "References: \n");
+        assert_eq!(
+            info.fingerprint(),
+            "1;/nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-a;\
+             sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s;1;"
+        );
+    }
+
+    #[test]
+    fn the_fingerprint_has_full_sorted_paths() {
+        let info = NarInfo::parse(CANONICAL.as_bytes()).unwrap();
+        assert_eq!(
+            info.fingerprint(),
+            "1;/nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60;\
+             sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s;464152;\
+             /nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60,\
+             /nix/store/7gx4kiv5m0i7d7qkixq2cwzbr10lvxwc-glibc-2.27"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(mut info in testing::narinfo(), signers in 0..3_u8) {
+            info.sigs = (0..signers).map(|n| testing::key(n).sign(&info.fingerprint())).collect();
+            let text = info.to_text();
+            let parsed = NarInfo::parse(text.as_bytes()).unwrap();
+            info.references.sort();
+            info.references.dedup();
+            prop_assert_eq!(&parsed, &info);
+            prop_assert_eq!(parsed.to_text(), text);
+        }
+
+        #[test]
+        fn never_panics_on_bytes(text in prop::collection::vec(any::<u8>(), 0..400)) {
+            let _ = NarInfo::parse(&text);
+        }
+
+        #[test]
+        fn never_panics_on_almost_a_narinfo(
+            info in testing::narinfo(),
+            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut text = info.to_text().into_bytes();
+            for (place, byte) in edits {
+                let place = place.index(text.len());
+                text[place] = byte;
+            }
+            if let Ok(parsed) = NarInfo::parse(&text) {
+                prop_assert_eq!(NarInfo::parse(parsed.to_text().as_bytes()), Ok(parsed));
+            }
+            text.truncate(cut.index(text.len()));
+            let _ = NarInfo::parse(&text);
+        }
+    }
+}
