@@ -44,7 +44,7 @@ impl Corpus {
     /// the next one.
     pub fn lan_config(&self, tree: &Path, upstream: &str, port: u16) -> String {
         let roots: String = self.roots.iter().map(|root| format!("- {root}\n")).collect();
-        let agent = if port == 0 { 0 } else { port + 1 };
+        let agent = port + 1;
         format!(
             "directory: {}\nupstreams:\n- url: {upstream}\n  publicKeys: [\"{}\"]\nstorePaths:\n{roots}listen: {{http: \"127.0.0.1:{port}\", agent: \"127.0.0.1:{agent}\"}}\n",
             tree.display(),

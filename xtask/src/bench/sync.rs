@@ -62,7 +62,7 @@ fn fresh(scratch: &Path, name: &str) -> Result<std::path::PathBuf> {
 
 fn granary(corpus: &Corpus, mirror: &Path, upstream: &PlainNginx, folder: &Path) -> Result<Cost> {
     let config = folder.join("mirror.yaml");
-    fs::write(&config, corpus.lan_config(&folder.join("tree"), &upstream.url(), 0)).context("cannot write the configuration")?;
+    fs::write(&config, corpus.lan_config(&folder.join("tree"), &upstream.url(), 8080)).context("cannot write the configuration")?;
     let cost = measure::run(Command::new(mirror).arg("sync").arg("--config").arg(&config))?;
     let narinfos = fs::read_dir(folder.join("tree"))?
         .filter_map(Result::ok)
