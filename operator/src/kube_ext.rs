@@ -1,0 +1,6 @@
+//! Small helpers around Kubernetes' own types, shared by the controllers.
+
+pub mod backoff;
+pub mod hash;
+pub mod nodes;
+pub mod pods;
