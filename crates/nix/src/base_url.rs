@@ -269,11 +269,8 @@ mod tests {
     #[test]
     fn no_way_out_of_the_upstream() {
         for field in ["../x", "nar/../../x", "%2e%2e/x", ".%2E/x", "nar/../../p", "nar/%2e%2e/.."] {
-            let outcome = resolved(field, Origins::Any);
-            let refused = matches!(outcome, Err(NarUrlError::Outside { .. }));
-            assert!(refused || outcome.as_deref() == Ok("https://c.example/p/"), "{field}: {outcome:?}");
+            assert!(matches!(resolved(field, Origins::Any), Err(NarUrlError::Outside { .. })), "{field}");
         }
-        assert!(matches!(resolved("../x", Origins::Any), Err(NarUrlError::Outside { .. })));
         for field in ["/nar/x", "//d.example/x"] {
             assert!(
                 matches!(resolved(field, Origins::Any), Err(NarUrlError::LeadingSlash { .. })),
