@@ -144,3 +144,102 @@ impl Usage {
 fn zone_of(zone: Option<&String>, node: &str) -> Result<String, String> {
     zone.cloned().ok_or_else(|| node.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn node(name: &str, zone: &str, region: &str) -> Node {
+        Node { name: name.into(), zone: Some(zone.into()), region: Some(region.into()), ready: true }
+    }
+
+    fn nodes() -> Vec<Node> {
+        vec![node("n1", "a1", "a"), node("n2", "a1", "a"), node("n3", "a2", "a"), node("n4", "b1", "b")]
+    }
+
+    fn holders(cache_mirror: &str, count: u32) -> Vec<MirrorName> {
+        (0..count).map(|ordinal| MirrorName::of_holder(cache_mirror, ordinal).unwrap()).collect()
+    }
+
+    fn placed(assigned: &Assigned) -> Vec<&str> {
+        assigned.new.iter().map(|assignment| assignment.node.as_str()).collect()
+    }
+
+    #[test]
+    fn zones_come_first_then_regions_then_load() {
+        let north = assign("north", &holders("north", 4), &[], &nodes());
+        assert_eq!(placed(&north), ["n1", "n4", "n3", "n2"]);
+        // n1 has a holder of another CacheMirror, so its zone's other node is taken.
+        let east = assign("east", &holders("east", 1), &north.new[..1], &nodes()[..2]);
+        assert_eq!(placed(&east), ["n2"]);
+    }
+
+    #[test]
+    fn what_is_assigned_stays_even_on_a_lost_node() {
+        let first = assign("north", &holders("north", 2), &[], &nodes());
+        let mut later = nodes();
+        later.remove(0);
+        for node in &mut later {
+            node.ready = node.name != "n4";
+        }
+        let more = assign("north", &holders("north", 3), &first.new, &later);
+        assert_eq!(placed(&more), ["n3"]);
+        assert_eq!(more.new[0].holder.as_str(), "north-2");
+        assert_eq!(assign("north", &holders("north", 2), &first.new, &[]), Assigned::default());
+    }
+
+    #[test]
+    fn a_holder_without_a_node_is_told_why() {
+        let none = assign("north", &holders("north", 1), &[], &[]);
+        assert_eq!(none.refused, [(holders("north", 1).remove(0), NoNode::NoCandidates)]);
+        let mut few = nodes();
+        few[3].ready = false;
+        let taken = assign("north", &holders("north", 5), &[], &few);
+        assert_eq!(taken.new.len(), 3);
+        let reason = NoNode::AllTaken { fitting: 4, not_ready: 1 };
+        let refused: Vec<_> =
+            holders("north", 5).into_iter().skip(3).map(|holder| (holder, reason)).collect();
+        assert_eq!(taken.refused, refused);
+    }
+
+    #[test]
+    fn ordinals_are_numbers() {
+        let many: Vec<Node> = (0..12).map(|number| node(&format!("n{number:02}"), "a", "a")).collect();
+        let assigned = assign("north", &holders("north", 12), &[], &many);
+        assert_eq!(assigned.new[2].holder.as_str(), "north-2");
+        assert_eq!(assigned.new[11].node, "n11");
+    }
+
+    proptest! {
+        /// Growing one by one gives what asking at once gives, in any order of candidates; no two share a node; and zones differ
+        /// by one holder at most as long as they have free nodes.
+        #[test]
+        fn assignments_are_stable_and_spread(
+            zones in proptest::collection::vec(0_usize..4, 1..12), count in 1_u32..12, shuffle in any::<prop::sample::Index>(),
+        ) {
+            let candidates: Vec<Node> = zones
+                .iter()
+                .enumerate()
+                .map(|(number, zone)| node(&format!("n{number}"), &format!("z{zone}"), "r"))
+                .collect();
+            let at_once = assign("north", &holders("north", count), &[], &candidates);
+            let mut turned = candidates.clone();
+            turned.rotate_left(shuffle.index(candidates.len()));
+            let mut one_by_one = Vec::new();
+            for ordinal in 1..=count {
+                one_by_one.extend(assign("north", &holders("north", ordinal), &one_by_one, &turned).new);
+            }
+            prop_assert_eq!(&at_once.new, &one_by_one);
+            prop_assert_eq!(at_once.new.len(), candidates.len().min(count as usize));
+            let used: BTreeSet<&str> = placed(&at_once).into_iter().collect();
+            prop_assert_eq!(used.len(), at_once.new.len());
+            let held = |zone: &Option<String>| at_once.new.iter().filter(|assignment| assignment.zone == *zone).count();
+            let most = candidates.iter().map(|node| held(&node.zone)).max().unwrap_or_default();
+            for node in candidates.iter().filter(|node| !used.contains(node.name.as_str())) {
+                prop_assert!(held(&node.zone) + 1 >= most);
+            }
+        }
+    }
+}

@@ -76,3 +76,41 @@ impl CompiledMap {
         self.map.mirrors.iter().filter(serving).filter_map(|mirror| Some((mirror, mirror.url.as_deref()?)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::map::tests::sample;
+
+    #[test]
+    fn a_map_with_another_placement_is_refused() {
+        let built = CompiledMap::build(sample()).unwrap();
+        let mut map = built.map().clone();
+        assert_eq!(CompiledMap::accept(map.clone()).unwrap(), built);
+        map.mirrors[1].zone = map.mirrors[0].zone.clone();
+        map.mirrors[0].weight *= 3;
+        map.policies[0].target = 1;
+        map.policies[0].spread.clear();
+        assert!(matches!(CompiledMap::accept(map), Err(MapError::TableHash { .. })));
+        assert!(matches!(CompiledMap::read(&sample().to_json()), Err(MapError::TableHash { .. })));
+    }
+
+    #[test]
+    fn a_table_belongs_to_its_policy() {
+        let mut map = sample();
+        map.policies[0].target = 1;
+        map.policies[0].spread.clear();
+        map.policies[1].mirrors.truncate(1);
+        map.policies[1].spread.clear();
+        map.policies.reverse();
+        let compiled = CompiledMap::build(map).unwrap();
+        assert_eq!(compiled.table("one").map(|table| (table.copies(), table.mirrors().len())), Some((1, 2)));
+        assert_eq!(compiled.table("two").map(|table| (table.copies(), table.mirrors().len())), Some((1, 1)));
+        assert_eq!(compiled.table("three"), None);
+        let names = |mirror: &str| -> Vec<String> {
+            compiled.policies_of(&mirror.parse().unwrap()).map(|(policy, _)| policy.name.clone()).collect()
+        };
+        assert_eq!(names("east-0"), ["one", "two"]);
+        assert_eq!(names("north-0"), ["one"]);
+    }
+}

@@ -207,3 +207,81 @@ impl Report {
         self.policies.iter().find(|policy| policy.name == name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Report {
+        let refusal = |number| Refusal {
+            store_path: format!("/nix/store/{number:032}-a"),
+            reason: RefusalReason::NarHash,
+            message: "differs".into(),
+            source: "https://cache.example".into(),
+        };
+        Report {
+            mirror: "north-0".parse().unwrap(),
+            disk: "0123".into(),
+            version: "0.1.0".into(),
+            epoch: 3,
+            artifacts: 40,
+            bytes: 5_000_000_000,
+            verified_at: Some("2026-11-23T12:00:00Z".into()),
+            policies: vec![PolicyReport {
+                name: "stable".into(),
+                catalog: Some(CatalogReport { artifacts: 42, digest: "ab".into(), bytes: 7 }),
+                catalog_error: Some("late".into()),
+                assigned: 41,
+                verified: 40,
+                verified_bytes: 6,
+                refused: 1,
+                last_pass: Some("2026-11-23T12:00:01Z".into()),
+                synced: true,
+            }],
+            refused: (0..30).map(refusal).collect(),
+            refused_total: 30,
+            front_ready: true,
+            upstreams: vec![UpstreamReport {
+                url: "https://u".into(),
+                ok: false,
+                message: Some("503".into()),
+            }],
+        }
+    }
+
+    #[test]
+    fn a_report_is_read_back_with_the_newest_refusals() {
+        let mut report = sample();
+        let read = Report::from_json(&serde_json::to_vec(&report).unwrap()).unwrap();
+        report.refused.truncate(MAX_REFUSED);
+        assert_eq!(read, report);
+        assert_eq!(read.policy("stable"), report.policies.first());
+        assert_eq!(read.policy("other"), None);
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored_and_optional_ones_may_be_absent() {
+        let json = br#"{"mirror":"local","disk":"d","version":"1","epoch":0,"artifacts":0,"bytes":0,"new":[],
+            "policies":[{"name":"p","assigned":1,"verified":0,"verifiedBytes":0,"refused":0,"new":1}]}"#;
+        let report = Report::from_json(json).unwrap();
+        assert!(!report.front_ready && !report.policies[0].synced && report.policies[0].catalog.is_none());
+    }
+
+    #[test]
+    fn a_report_is_bounded() {
+        let huge = vec![b' '; MAX_REPORT_BYTES + 1];
+        assert!(matches!(Report::from_json(&huge), Err(ReportError::TooLarge(_))));
+        assert!(matches!(Report::from_json(b"{}"), Err(ReportError::Json(_))));
+    }
+
+    #[test]
+    fn a_reason_is_written_as_its_label() {
+        for reason in RefusalReason::ALL {
+            let label = reason.to_string();
+            assert!(label.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{label}");
+            assert_eq!(serde_json::to_string(reason).unwrap(), format!("{label:?}"));
+            assert_eq!(serde_json::from_str::<RefusalReason>(&format!("{label:?}")).unwrap(), *reason);
+        }
+        assert_eq!(RefusalReason::ALL.len(), 16);
+    }
+}

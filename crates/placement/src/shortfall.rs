@@ -127,3 +127,65 @@ fn selected<'a>(map: &'a MirrorMap, policy: &Policy) -> Vec<&'a Mirror> {
 fn domains<'a>(mirrors: impl Iterator<Item = &'a Mirror>, key: TopologyKey) -> usize {
     mirrors.filter_map(|mirror| mirror.domain(key)).collect::<BTreeSet<&str>>().len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CompiledMap, map::tests::sample};
+
+    fn words(change: impl FnOnce(&mut MirrorMap)) -> Vec<String> {
+        let mut map = sample();
+        change(&mut map);
+        let compiled = CompiledMap::build(map).unwrap();
+        compiled.shortfalls("one").iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_policy_that_holds_has_no_shortfall() {
+        assert_eq!(words(|_| ()), [""; 0]);
+    }
+
+    #[test]
+    fn no_mirror() {
+        let nothing = "no mirror is selected, so nothing is copied: label a CacheMirror so that spec.mirrors selects it";
+        assert_eq!(words(|map| map.policies[0].mirrors.clear()), [nothing]);
+    }
+
+    #[test]
+    fn too_few_mirrors_and_too_few_domains() {
+        assert_eq!(
+            words(|map| {
+                map.policies[0].target = 5;
+                map.policies[0].spread[0].min = 3;
+                map.mirrors[0].zone = None;
+            }),
+            [
+                "5 copies are wanted but only 2 mirrors are selected, so every one of them holds everything: \
+                 add 3 more or lower spec.copies.target",
+                "copies in 3 different values of zone are wanted but the selected mirrors have only 1 (1 mirror has none): \
+                 set the field on these, add mirrors elsewhere or lower the rule's min",
+            ]
+        );
+    }
+
+    #[test]
+    fn rules_that_cross() {
+        // Two copies over two zones and two regions: after c the other zone has only the same region, or the other way round.
+        let said = words(|map| {
+            let mut third = map.mirrors[0].clone();
+            third.name = "c-0".parse().unwrap();
+            map.mirrors.push(third);
+            let places = [("z1", "r1"), ("z1", "r2"), ("z2", "r1")];
+            for (mirror, (zone, region)) in map.mirrors.iter_mut().zip(places) {
+                (mirror.zone, mirror.region) = (Some(zone.into()), Some(region.into()));
+            }
+            map.policies[0].mirrors.push("c-0".parse().unwrap());
+            map.policies[0].spread[1].min = 2;
+        });
+        assert!(
+            !said.is_empty()
+                && said.iter().all(|words| words.starts_with("the spread rules together leave ")),
+            "{said:?}"
+        );
+    }
+}
