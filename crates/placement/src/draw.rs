@@ -7,7 +7,7 @@
 use crate::{partition::PARTITIONS, straw::straw};
 
 /// How many partitions are drawn for at once.
-pub(crate) const BLOCK: usize = 256;
+pub(crate) const BLOCK: usize = 64;
 /// How many blocks there are.
 pub(crate) const BLOCKS: usize = PARTITIONS / BLOCK;
 
@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(straws.len(), 3 * BLOCK);
         for (at, context) in ["zone", "mirror without zone", "mirror"].iter().enumerate() {
             let context = format!("granary placement 1 {context}");
-            assert_eq!(straws[5 * 3 + at], straw(draw(&context, "a", 256 + 5)));
+            assert_eq!(straws[5 * 3 + at], straw(draw(&context, "a", BLOCK as u64 + 5)));
         }
     }
 }
