@@ -1,4 +1,10 @@
 //! The agent in each mirror: pulls, verifies, publishes, reports, and runs nginx in front
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod front;
+pub mod map;
+pub mod metrics;
 pub mod sync;
 pub mod tree;
 pub mod verify;

@@ -57,7 +57,9 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let file = temp.path().join("file");
         fs::write(&file, "").unwrap();
-        let error = write_rendered(&file, &Rendered { nginx_conf: String::new(), mirrors_map: String::new() }).unwrap_err();
+        let error =
+            write_rendered(&file, &Rendered { nginx_conf: String::new(), mirrors_map: String::new() })
+                .unwrap_err();
         assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
     }
 }

@@ -75,7 +75,8 @@ impl Lists {
 pub fn safe_url(url: &str) -> bool {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     rest.is_some_and(|rest| {
-        !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/[]@%+=&".contains(&byte))
+        !rest.is_empty()
+            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/[]@%+=&".contains(&byte))
     })
 }
 
@@ -89,8 +90,11 @@ mod tests {
 
     #[test]
     fn equal_lists_share_a_number_and_order_counts() {
-        let lists =
-            collect(&[("000", &["https://a", "https://b"]), ("001", &["https://b", "https://a"]), ("002", &["https://a", "https://b"])]);
+        let lists = collect(&[
+            ("000", &["https://a", "https://b"]),
+            ("001", &["https://b", "https://a"]),
+            ("002", &["https://a", "https://b"]),
+        ]);
         assert_eq!(
             lists.mirrors_map(),
             "map $granary_partition $granary_list {\n    default \"\";\n    000 0;\n    001 1;\n    002 0;\n}\n\
@@ -104,7 +108,15 @@ mod tests {
 
     #[test]
     fn a_url_that_could_break_out_is_left_out() {
-        let bad = ["https://a\"; return 200 \"", "https://$http_host", "https://a b", "file:///etc", "https://", "https://a\n", "https://a>"];
+        let bad = [
+            "https://a\"; return 200 \"",
+            "https://$http_host",
+            "https://a b",
+            "file:///etc",
+            "https://",
+            "https://a\n",
+            "https://a>",
+        ];
         for url in bad {
             assert!(!safe_url(url), "{url:?}");
             assert!(collect(&[("000", &[url])]).is_empty(), "{url:?}");

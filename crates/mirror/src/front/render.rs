@@ -135,8 +135,12 @@ mod tests {
         for publish in [Publish::Always, Publish::Compatible, Publish::Never] {
             for lists in [Lists::default(), one_list()] {
                 let conf = render(&settings(publish), &lists).nginx_conf;
-                let left: Vec<&str> =
-                    conf.split('@').skip(1).step_by(2).filter(|word| word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')).collect();
+                let left: Vec<&str> = conf
+                    .split('@')
+                    .skip(1)
+                    .step_by(2)
+                    .filter(|word| word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'))
+                    .collect();
                 assert!(left.is_empty(), "{publish:?}: {left:?}");
                 assert!(conf.contains("server 127.0.0.1:8081;"));
                 assert!(conf.contains(r#"return 200 "StoreDir: /nix/store\nPriority: 30\n";"#));
@@ -146,7 +150,8 @@ mod tests {
 
     #[test]
     fn the_line_is_added_only_when_there_is_one() {
-        let added = |publish, lists: &Lists| render(&settings(publish), lists).nginx_conf.contains("add_after_body");
+        let added =
+            |publish, lists: &Lists| render(&settings(publish), lists).nginx_conf.contains("add_after_body");
         assert!(added(Publish::Always, &one_list()));
         assert!(added(Publish::Compatible, &one_list()));
         assert!(!added(Publish::Never, &one_list()));

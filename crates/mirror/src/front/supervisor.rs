@@ -85,7 +85,11 @@ impl Supervisor {
         }
     }
 
-    async fn run_once(&self, mut files: Fingerprint, stop: &CancellationToken) -> Result<Ended, SupervisorError> {
+    async fn run_once(
+        &self,
+        mut files: Fingerprint,
+        stop: &CancellationToken,
+    ) -> Result<Ended, SupervisorError> {
         let mut nginx =
             Child::start(&self.program, &self.directory).map_err(|source| self.cannot_start(source))?;
         info!(directory = %self.directory.display(), "nginx started");

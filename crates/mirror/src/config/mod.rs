@@ -1,0 +1,109 @@
+//! The configuration file: YAML in, a checked [`Config`] out. Every error names the field and says what to do.
+
+mod check;
+mod raw;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use granary_fetch::{Limits, Source};
+use granary_nix::{CacheInfo, StorePath};
+use granary_placement::MirrorName;
+use url::Url;
+
+use crate::front::Publish;
+
+/// Largest configuration file that is read, in bytes: far above 1,000 roots.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The mirror's name; in a map, `<cachemirror>-<ordinal>`.
+    pub name: MirrorName,
+    /// The tree: a plain Nix binary cache. Absolute.
+    pub directory: PathBuf,
+    /// Where artifacts come from, in order of priority.
+    pub upstreams: Vec<Source>,
+    /// What is to be kept.
+    pub wanted: Wanted,
+    /// The mirror's own public URL, for its report and greeting.
+    pub url: Option<Url>,
+    /// Who gets the `Mirrors:` line.
+    pub publish: Publish,
+    /// Where nginx listens.
+    pub http: SocketAddr,
+    /// Where the agent listens: report, health, metrics, misses.
+    pub agent: SocketAddr,
+    /// Where nginx's files are rendered. Absolute.
+    pub front_directory: PathBuf,
+    /// What `nix-cache-info` says.
+    pub cache_info: CacheInfo,
+    /// How often a pass is repeated when nothing changed.
+    pub sync_every: Duration,
+    /// Bounds on what a pass uses.
+    pub limits: Limits,
+}
+
+/// Where the list of wanted store paths comes from.
+#[derive(Debug, Clone)]
+pub enum Wanted {
+    /// LAN mode: these roots and their closure, all of it here.
+    Roots(Vec<StorePath>),
+    /// The mirror map says.
+    Map(MapSource),
+}
+
+/// Where the mirror map is read. At least one of the two is there.
+#[derive(Debug, Clone)]
+pub struct MapSource {
+    /// Polled with its entity tag.
+    pub url: Option<Url>,
+    /// A mounted file.
+    pub file: Option<PathBuf>,
+    /// How often both are looked at.
+    pub poll: Duration,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not the YAML of a configuration; the message has the field, line and column.
+    #[error("the configuration cannot be read: {0}")]
+    Yaml(#[from] serde_yaml::Error),
+    /// A field has a value that cannot be used.
+    #[error("{field}: {problem}")]
+    Field {
+        /// The field's path in the file, as `upstreams[0].url`.
+        field: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let read = |source| ConfigError::Read { path: path.into(), source };
+        let size = std::fs::metadata(path).map_err(read)?.len();
+        if size > MAX_BYTES {
+            let message = format!("it has {size} bytes; at most {MAX_BYTES} are read");
+            return Err(read(std::io::Error::new(std::io::ErrorKind::FileTooLarge, message)));
+        }
+        Self::parse(&std::fs::read_to_string(path).map_err(read)?)
+    }
+
+    /// Checks the text of a file.
+    pub fn parse(yaml: &str) -> Result<Self, ConfigError> {
+        check::check(serde_yaml::from_str(yaml)?)
+    }
+}

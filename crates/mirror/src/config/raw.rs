@@ -1,0 +1,111 @@
+//! The file as it is written. Texts stay texts here, so that [`super::check`] can say which field is wrong and why.
+
+use serde::Deserialize;
+
+use crate::front::Publish;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Raw {
+    #[serde(default = "name")]
+    pub name: String,
+    pub directory: String,
+    pub upstreams: Vec<RawUpstream>,
+    pub store_paths: Option<Vec<String>>,
+    pub map: Option<RawMap>,
+    pub url: Option<String>,
+    #[serde(default)]
+    pub publish: RawPublish,
+    #[serde(default)]
+    pub listen: RawListen,
+    pub front_directory: Option<String>,
+    #[serde(default)]
+    pub cache_info: RawCacheInfo,
+    #[serde(default = "sync_seconds")]
+    pub sync_seconds: u64,
+    #[serde(default)]
+    pub limits: RawLimits,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RawUpstream {
+    pub url: String,
+    pub public_keys: Vec<String>,
+    #[serde(default = "upstream_priority")]
+    pub priority: u16,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RawMap {
+    pub url: Option<String>,
+    pub file: Option<String>,
+    #[serde(default = "poll_seconds")]
+    pub poll_seconds: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RawPublish {
+    #[serde(default)]
+    pub narinfo: Publish,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct RawListen {
+    pub http: String,
+    pub agent: String,
+}
+
+impl Default for RawListen {
+    fn default() -> Self {
+        Self { http: "0.0.0.0:8080".into(), agent: "0.0.0.0:8081".into() }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct RawCacheInfo {
+    pub store_dir: String,
+    pub priority: u16,
+}
+
+impl Default for RawCacheInfo {
+    fn default() -> Self {
+        Self { store_dir: granary_nix::STORE_DIR.into(), priority: 30 }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct RawLimits {
+    pub connections: usize,
+    pub decoders: Option<usize>,
+    pub max_nar_size: Option<u64>,
+    pub silence_seconds: u64,
+    pub connect_seconds: u64,
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        Self { connections: 8, decoders: None, max_nar_size: None, silence_seconds: 20, connect_seconds: 5 }
+    }
+}
+
+fn name() -> String {
+    "local".into()
+}
+
+fn sync_seconds() -> u64 {
+    30
+}
+
+fn upstream_priority() -> u16 {
+    40
+}
+
+fn poll_seconds() -> u64 {
+    2
+}

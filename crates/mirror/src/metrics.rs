@@ -1,0 +1,200 @@
+//! What a mirror counts, for Prometheus. Labels have few values: never a path, a hash or a message.
+
+use granary_placement::report::{self, RefusalReason, Report};
+use prometheus::{
+    Encoder as _, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+/// What became of a request for a NAR that is not in the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissResult {
+    /// Passed on from another mirror.
+    Mirror,
+    /// Passed on from an upstream.
+    Upstream,
+    /// No artifact here or elsewhere has this NAR file.
+    NotFound,
+    /// Too many at once.
+    Busy,
+    /// No source gave it.
+    Failed,
+    /// Cut in the middle: the source broke off or its bytes were wrong.
+    Cut,
+}
+
+impl MissResult {
+    const ALL: [Self; 6] =
+        [Self::Mirror, Self::Upstream, Self::NotFound, Self::Busy, Self::Failed, Self::Cut];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Mirror => "mirror",
+            Self::Upstream => "upstream",
+            Self::NotFound => "not-found",
+            Self::Busy => "busy",
+            Self::Failed => "failed",
+            Self::Cut => "cut",
+        }
+    }
+}
+
+/// All metrics of one mirror.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    artifacts: IntGauge,
+    published_bytes: IntGauge,
+    refused: IntGauge,
+    refused_total: IntCounterVec,
+    passes: IntCounterVec,
+    pass_seconds: Histogram,
+    last_pass: Gauge,
+    policy_artifacts: IntGaugeVec,
+    upstream_up: IntGaugeVec,
+    map_epoch: IntGauge,
+    front_up: IntGauge,
+    misses: IntCounterVec,
+    miss_bytes: IntCounter,
+}
+
+impl Metrics {
+    /// Registers everything, with every label value that is known beforehand at 0.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new_custom(Some("granary_mirror".into()), None)?;
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(gauges.clone()))?;
+            Ok::<_, prometheus::Error>(gauges)
+        };
+        let counters = |name: &str, help: &str, label: &str| {
+            let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
+            registry.register(Box::new(counters.clone()))?;
+            Ok::<_, prometheus::Error>(counters)
+        };
+        let buckets = prometheus::exponential_buckets(0.05, 3.0, 12)?;
+        let pass_seconds =
+            HistogramOpts::new("pass_duration_seconds", "How long passes took").buckets(buckets);
+        let metrics = Self {
+            artifacts: gauge("artifacts", "Artifacts published in the tree")?,
+            published_bytes: gauge("published_bytes", "Bytes of the NAR files published in the tree")?,
+            refused: gauge("refused", "Refusals that stand")?,
+            refused_total: counters("refused_total", "Artifacts refused, each time it happened", "reason")?,
+            passes: counters(
+                "passes_total",
+                "Passes over the policies, by whether something was left to do",
+                "result",
+            )?,
+            pass_seconds: Histogram::with_opts(pass_seconds)?,
+            last_pass: Gauge::new("last_pass_timestamp_seconds", "When the last pass ended, Unix time")?,
+            policy_artifacts: gauges(
+                "policy_artifacts",
+                "Artifacts of a policy on this mirror",
+                &["policy", "state"],
+            )?,
+            upstream_up: gauges("upstream_up", "Whether an upstream last answered", &["upstream"])?,
+            map_epoch: gauge("map_epoch", "Epoch of the mirror map in force; 0 without one")?,
+            front_up: gauge("front_up", "Whether nginx answers")?,
+            misses: counters("misses_total", "Requests for NAR files that are not in the tree", "result")?,
+            miss_bytes: IntCounter::new("miss_bytes_total", "Bytes passed on for misses")?,
+            registry: registry.clone(),
+        };
+        registry.register(Box::new(metrics.pass_seconds.clone()))?;
+        registry.register(Box::new(metrics.last_pass.clone()))?;
+        registry.register(Box::new(metrics.miss_bytes.clone()))?;
+        let build = gauges("build_info", "The running version", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        for reason in RefusalReason::ALL {
+            metrics.refused_total.with_label_values(&[reason.as_str()]);
+        }
+        for result in ["done", "left"] {
+            metrics.passes.with_label_values(&[result]);
+        }
+        for result in MissResult::ALL {
+            metrics.misses.with_label_values(&[result.label()]);
+        }
+        Ok(metrics)
+    }
+
+    /// Takes over what the report says.
+    pub fn set_report(&self, report: &Report) {
+        self.artifacts.set(clamp(report.artifacts));
+        self.published_bytes.set(clamp(report.bytes));
+        self.refused.set(clamp(report.refused_total));
+        self.map_epoch.set(clamp(report.epoch));
+        self.front_up.set(i64::from(report.front_ready));
+        // A policy or upstream that is gone takes its series with it.
+        self.upstream_up.reset();
+        for report::UpstreamReport { url, ok, message: _ } in &report.upstreams {
+            self.upstream_up.with_label_values(&[url.as_str()]).set(i64::from(*ok));
+        }
+        self.policy_artifacts.reset();
+        for policy in &report.policies {
+            let states =
+                [("assigned", policy.assigned), ("verified", policy.verified), ("refused", policy.refused)];
+            for (state, count) in states {
+                self.policy_artifacts.with_label_values(&[policy.name.as_str(), state]).set(clamp(count));
+            }
+        }
+    }
+
+    /// Counts a pass that ended at `now` (Unix seconds). `done`: it left nothing to do, except what is refused.
+    pub fn pass(&self, seconds: f64, now: f64, done: bool) {
+        self.pass_seconds.observe(seconds);
+        self.last_pass.set(now);
+        self.passes.with_label_values(&[if done { "done" } else { "left" }]).inc();
+    }
+
+    /// Counts a refusal.
+    pub fn refusal(&self, reason: RefusalReason) {
+        self.refused_total.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// Counts a miss.
+    pub fn miss(&self, result: MissResult) {
+        self.misses.with_label_values(&[result.label()]).inc();
+    }
+
+    /// Counts bytes passed on.
+    pub fn miss_bytes(&self, bytes: usize) {
+        self.miss_bytes.inc_by(bytes as u64);
+    }
+
+    /// The exposition text.
+    pub fn text(&self) -> Result<String, prometheus::Error> {
+        let mut families = self.registry.gather();
+        // The process's own metrics keep their standard names.
+        families.extend(prometheus::gather());
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&families, &mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+fn clamp(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_and_result_is_there_from_the_start() {
+        let text = Metrics::new().unwrap().text().unwrap();
+        for line in [
+            "granary_mirror_refused_total{reason=\"nar-hash\"} 0",
+            "granary_mirror_misses_total{result=\"cut\"} 0",
+            "granary_mirror_passes_total{result=\"done\"} 0",
+            "granary_mirror_map_epoch 0",
+        ] {
+            assert!(text.lines().any(|have| have == line), "{line} is not in\n{text}");
+        }
+        assert_eq!(text.matches("granary_mirror_refused_total{").count(), RefusalReason::ALL.len());
+    }
+}
