@@ -29,6 +29,7 @@ pub struct Context {
 impl Context {
     /// Ticks when a report or a map has changed, at most once a second: for `Controller::reconcile_all_on`. Ticks also every
     /// ten seconds without news, because "has not answered for 20 s" becomes true without an event.
+    #[must_use]
     pub fn changes(&self) -> Pin<Box<dyn Stream<Item = ()> + Send>> {
         let both = (self.reports.changes(), self.maps.changes());
         Box::pin(futures::stream::unfold(both, |(mut reports, mut maps)| async move {

@@ -31,6 +31,7 @@
 
 pub mod config;
 pub mod context;
+pub mod election;
 pub mod kube_ext;
 pub mod map;
 pub mod metrics;

@@ -74,10 +74,18 @@ impl Metrics {
             reconcile_seconds,
             errors: counter("errors_total", "Errors, by controller and kind.", &["controller", "kind"])?,
             leader,
-            crd_missing: gauges("crd_missing", "1 while this definition is not installed, else 0.", &["crd"])?,
+            crd_missing: gauges(
+                "crd_missing",
+                "1 while this definition is not installed, else 0.",
+                &["crd"],
+            )?,
             polls: counter("polls_total", "Requests for holders' reports, by result.", &["result"])?,
             map_epoch: gauges("map_epoch", "Epoch of the mirror map.", &["namespace"])?,
-            map_writes: counter("map_writes_total", "Attempts to write a mirror map, by result.", &["result"])?,
+            map_writes: counter(
+                "map_writes_total",
+                "Attempts to write a mirror map, by result.",
+                &["result"],
+            )?,
             mirrors: gauges("mirrors", "Mirrors in the map, by state.", &["namespace", "state"])?,
             policy_artifacts: gauges("policy_artifacts", "Artifacts that a policy wants.", &policy)?,
             policy_copies_wanted: gauges("policy_copies_wanted", "Copies that a policy wants.", &policy)?,
@@ -91,9 +99,7 @@ impl Metrics {
             registry,
         };
         #[cfg(target_os = "linux")]
-        metrics
-            .registry
-            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        metrics.registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(metrics)
     }
 
@@ -158,7 +164,8 @@ impl Metrics {
             &self.policy_refused,
         ];
         if let Some(PolicyNumbers { artifacts, wanted, total, below_target, refused }) = numbers {
-            for (family, value) in families.into_iter().zip([artifacts, wanted, total, below_target, refused]) {
+            for (family, value) in families.into_iter().zip([artifacts, wanted, total, below_target, refused])
+            {
                 family.with_label_values(&labels).set(gauge(value));
             }
         } else {

@@ -205,7 +205,10 @@ mod tests {
     #[test]
     fn only_a_change_of_holder_is_a_transition() {
         let first = held("us", DURATION, None, wall(1));
-        assert_eq!((first.lease_transitions, first.acquire_time.clone()), (Some(0), Some(MicroTime(wall(1)))));
+        assert_eq!(
+            (first.lease_transitions, first.acquire_time.clone()),
+            (Some(0), Some(MicroTime(wall(1))))
+        );
         let renewed = held("us", DURATION, Some(&first), wall(2));
         assert_eq!((renewed.lease_transitions, renewed.acquire_time.clone()), (Some(0), first.acquire_time));
         assert_eq!(renewed.renew_time, Some(MicroTime(wall(2))));

@@ -12,7 +12,9 @@ pub enum LeaseError {
     #[error("somebody else wrote the lease first")]
     Conflict,
     /// The operator's role does not let it.
-    #[error("the operator may not {verb} leases in its namespace; give its role get, create and update on leases")]
+    #[error(
+        "the operator may not {verb} leases in its namespace; give its role get, create and update on leases"
+    )]
     Forbidden {
         /// The verb that is missing.
         verb: &'static str,
@@ -34,7 +36,11 @@ pub trait LeaseStore: Send + Sync {
     /// Creates the lease.
     fn create(&self, spec: LeaseSpec) -> impl Future<Output = Result<(), LeaseError>> + Send;
     /// Replaces the lease that was read.
-    fn replace(&self, read: Self::Read, spec: LeaseSpec) -> impl Future<Output = Result<(), LeaseError>> + Send;
+    fn replace(
+        &self,
+        read: Self::Read,
+        spec: LeaseSpec,
+    ) -> impl Future<Output = Result<(), LeaseError>> + Send;
 }
 
 /// A `Lease` in the Kubernetes API.
@@ -88,7 +94,9 @@ impl LeaseStore for KubeLease {
 fn classify(error: kube::Error, verb: &'static str) -> LeaseError {
     match &error {
         kube::Error::Api(status) if status.code == 409 => LeaseError::Conflict,
-        kube::Error::Api(status) if status.code == 401 || status.code == 403 => LeaseError::Forbidden { verb },
+        kube::Error::Api(status) if status.code == 401 || status.code == 403 => {
+            LeaseError::Forbidden { verb }
+        }
         _ => LeaseError::Api(Box::new(error)),
     }
 }

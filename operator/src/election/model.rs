@@ -106,19 +106,17 @@ impl World {
         match phase {
             Phase::Ask => (time + delay, Phase::Read { begun: time }),
             Phase::Read { begun } => (time + delay, Phase::Answer { begun, seen: self.lease.clone() }),
-            Phase::Answer { begun, seen } => match self.answer(who, now, seen) {
-                Some((version, spec, releases)) => {
-                    if releases {
-                        // The work stops before the write is sent.
-                        self.stop(who, time);
-                    }
-                    (time + delay, Phase::Write { begun, version, spec, releases })
-                }
-                None => {
+            Phase::Answer { begun, seen } => {
+                let Some((version, spec, releases)) = self.answer(who, now, seen) else {
                     self.stop(who, time);
-                    (time + retry, Phase::Ask)
+                    return (time + retry, Phase::Ask);
+                };
+                if releases {
+                    // The work stops before the write is sent.
+                    self.stop(who, time);
                 }
-            },
+                (time + delay, Phase::Write { begun, version, spec, releases })
+            }
             Phase::Write { begun, version, spec, releases } => {
                 let landed = version == self.lease.as_ref().map(|(version, _)| *version);
                 if landed {
@@ -191,7 +189,8 @@ impl World {
 
 /// The first two reigns of different candidates that overlap.
 fn overlap(reigns: &[(usize, u64, u64)]) -> Option<String> {
-    let pairs = reigns.iter().enumerate().flat_map(|(at, one)| reigns[at + 1..].iter().map(move |two| (one, two)));
+    let pairs =
+        reigns.iter().enumerate().flat_map(|(at, one)| reigns[at + 1..].iter().map(move |two| (one, two)));
     pairs
         .filter(|(one, two)| one.0 != two.0 && two.1 < one.2)
         .map(|(one, two)| format!("{one:?} and {two:?}"))
@@ -224,6 +223,7 @@ fn the_lease_changes_hands_and_somebody_mostly_leads() {
 
 #[test]
 fn the_model_finds_a_deadline_that_is_longer_than_the_lease() {
-    let wrong = Timings { duration: Duration::from_secs(10), deadline: Duration::from_secs(15), ..Timings::STANDARD };
+    let wrong =
+        Timings { duration: Duration::from_secs(10), deadline: Duration::from_secs(15), ..Timings::STANDARD };
     assert!((0..2_000).any(|seed| overlap(&World::new(seed, wrong).run()).is_some()));
 }

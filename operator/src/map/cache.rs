@@ -10,6 +10,8 @@ use granary_placement::{MapError, MirrorMap};
 use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::sync::watch;
 
+use super::note::Note;
+
 /// One namespace's map as last seen.
 #[derive(Debug)]
 pub struct MapEntry {
@@ -19,23 +21,35 @@ pub struct MapEntry {
     pub map: Result<Arc<MirrorMap>, MapError>,
     /// A strong validator for `text`, with its quotes: equal on all replicas, another for each text.
     pub etag: String,
-    /// When this replica first saw this epoch.
+    /// Since which epoch the placement, and what is placed, is as it is now, as far as this replica has seen. A report that
+    /// goes by an older epoch may be about another placement.
+    pub placement_epoch: u64,
+    /// When this replica first saw a map with this placement.
     pub since: Instant,
 }
 
 impl MapEntry {
     fn read(config_map: &ConfigMap, before: Option<&Self>, now: Instant) -> Self {
-        let text = config_map.data.as_ref().and_then(|data| data.get(super::KEY)).cloned().unwrap_or_default();
+        let text =
+            config_map.data.as_ref().and_then(|data| data.get(super::KEY)).cloned().unwrap_or_default();
         let map = MirrorMap::from_json(text.as_bytes()).map(Arc::new);
-        let epoch = |map: &Result<Arc<MirrorMap>, MapError>| map.as_ref().ok().map(|map| map.epoch);
-        let since = before.filter(|before| epoch(&before.map) == epoch(&map)).map_or(now, |before| before.since);
+        let same = before.filter(|before| match (&before.map, &map) {
+            (Ok(before), Ok(map)) => {
+                before.epoch <= map.epoch
+                    && before.table_hash == map.table_hash
+                    && before.policies == map.policies
+            }
+            _ => false,
+        });
+        let epoch = map.as_ref().map_or(0, |map| map.epoch);
+        let (placement_epoch, since) = same.map_or((epoch, now), |same| (same.placement_epoch, same.since));
         // The uid, because a ConfigMap made anew could in theory meet an old resource version with another text.
         let etag = format!(
             "\"{}.{}\"",
             config_map.metadata.uid.as_deref().unwrap_or_default(),
             config_map.metadata.resource_version.as_deref().unwrap_or_default()
         );
-        Self { text, map, etag, since }
+        Self { text, map, etag, placement_epoch, since }
     }
 }
 
@@ -43,12 +57,13 @@ impl MapEntry {
 #[derive(Debug)]
 pub struct Maps {
     entries: RwLock<HashMap<String, Arc<MapEntry>>>,
+    notes: RwLock<HashMap<String, Vec<Note>>>,
     changed: watch::Sender<()>,
 }
 
 impl Default for Maps {
     fn default() -> Self {
-        Self { entries: RwLock::default(), changed: watch::channel(()).0 }
+        Self { entries: RwLock::default(), notes: RwLock::default(), changed: watch::channel(()).0 }
     }
 }
 
@@ -71,7 +86,27 @@ impl Maps {
         self.entries.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
-    /// Marks each change of any map.
+    /// What there is to tell about the holders of a `CacheMirror`. Known only while this replica leads.
+    #[must_use]
+    pub fn notes(&self, namespace: &str, cache_mirror: &str) -> Vec<Note> {
+        let notes = self.notes.read().unwrap_or_else(PoisonError::into_inner);
+        let of_namespace = notes.get(namespace).map(Vec::as_slice).unwrap_or_default().iter();
+        let ours = |note: &&Note| note.holder.holder().is_some_and(|(owner, _)| owner == cache_mirror);
+        of_namespace.filter(ours).cloned().collect()
+    }
+
+    /// Replaces what there is to tell in a namespace. Returns what is new.
+    pub fn tell(&self, namespace: &str, told: Vec<Note>) -> Vec<Note> {
+        let mut notes = self.notes.write().unwrap_or_else(PoisonError::into_inner);
+        let before = notes.insert(namespace.to_owned(), told.clone()).unwrap_or_default();
+        drop(notes);
+        if before != told {
+            self.changed.send_replace(());
+        }
+        told.into_iter().filter(|note| !before.contains(note)).collect()
+    }
+
+    /// Marks each change of any map or note.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()

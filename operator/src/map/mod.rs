@@ -8,10 +8,20 @@
 //! builds nothing and waits for the map's next change. An assignment changes only on purpose: by deleting the
 //! `CacheMirror`, scaling below the ordinal, or editing `node` in the map by hand. When the map itself is lost, assignments
 //! come back from `status.mirrors[].node` of the `CacheMirror`.
+//!
+//! [`Maps::notes`] has what is wrong with a holder as the map's writer sees it (no node, another disk, a disk that two
+//! mirrors share), for the conditions of its `CacheMirror`. The events about it are published here.
 
 mod cache;
+pub mod desired;
+mod holders;
+mod nodes;
+mod note;
+pub mod policies;
+mod state;
 
 pub use cache::{MapEntry, Maps};
+pub use note::{Note, Trouble};
 
 /// The name of the ConfigMap that holds a namespace's map.
 pub const CONFIG_MAP: &str = "granary-mirror-map";
