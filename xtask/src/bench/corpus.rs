@@ -24,7 +24,9 @@ impl Corpus {
             let file = folder.join(name);
             fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
         };
-        let lines = |text: String| text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+        let lines = |text: String| {
+            text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+        };
         let corpus = Self {
             folder: folder.to_owned(),
             key: read("key.pub")?.trim().to_owned(),

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use granary_placement::{Mirror, MirrorMap, MirrorState, Policy};
+use granary_placement::map::DEFAULT_WEIGHT;
+use granary_placement::{CompiledMap, Mirror, MirrorMap, MirrorState, Policy};
 
 use super::corpus::Corpus;
 use super::measure;
@@ -57,10 +58,16 @@ pub fn rows(corpus: &Corpus, mirror: &Path, scratch: &Path) -> Result<Vec<Row>> 
 fn loads(tree: &Path) -> Result<Vec<Load>> {
     let names = |folder: &Path| -> Result<Vec<String>> {
         let listing = fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
-        Ok(listing.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+        Ok(listing
+            .filter_map(Result::ok)
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect())
     };
-    let narinfos: Vec<String> =
-        names(tree)?.into_iter().filter(|name| name.ends_with(".narinfo")).map(|name| format!("/{name}")).collect();
+    let narinfos: Vec<String> = names(tree)?
+        .into_iter()
+        .filter(|name| name.ends_with(".narinfo"))
+        .map(|name| format!("/{name}"))
+        .collect();
     ensure!(!narinfos.is_empty(), "the mirror published no narinfo");
     let absent = narinfos.iter().map(|path| reversed(path)).collect();
     let nars = names(&tree.join("nar"))?.into_iter().map(|name| format!("/nar/{name}")).collect();
@@ -115,15 +122,25 @@ struct Front {
 }
 
 impl Front {
-    fn start(corpus: &Corpus, mirror: &Path, upstream: &PlainNginx, tree: &Path, scratch: &Path) -> Result<Self> {
+    fn start(
+        corpus: &Corpus,
+        mirror: &Path,
+        upstream: &PlainNginx,
+        tree: &Path,
+        scratch: &Path,
+    ) -> Result<Self> {
         let port = free_port()?;
         let map = scratch.join("map.json");
-        fs::write(&map, three_mirrors(corpus)?.to_json()).context("cannot write the mirror map")?;
+        fs::write(&map, three_mirrors(corpus)?.map().to_json()).context("cannot write the mirror map")?;
         let config = scratch.join("mirror.yaml");
         let lan = corpus.lan_config(tree, &upstream.url(), port);
         // In the cluster the policy comes with the map, so the roots of the file go.
-        let (head, rest) = lan.split_once("storePaths:\n").context("the configuration names no store paths")?;
-        let listen = rest.lines().find(|line| line.starts_with("listen:")).context("the configuration has no listen")?;
+        let (head, rest) =
+            lan.split_once("storePaths:\n").context("the configuration names no store paths")?;
+        let listen = rest
+            .lines()
+            .find(|line| line.starts_with("listen:"))
+            .context("the configuration has no listen")?;
         fs::write(&config, format!("name: north-0\n{head}map: {{file: {}}}\n{listen}\n", map.display()))?;
         let log = fs::File::create(scratch.join("mirror.log")).context("cannot write the mirror's log")?;
         let child = Command::new(mirror)
@@ -155,7 +172,10 @@ impl Front {
             if held == artifacts {
                 return Ok(());
             }
-            ensure!(std::time::Instant::now() < deadline, "the mirror has {held} of {artifacts} artifacts after 120 s");
+            ensure!(
+                std::time::Instant::now() < deadline,
+                "the mirror has {held} of {artifacts} artifacts after 120 s"
+            );
             std::thread::sleep(Duration::from_millis(200));
         }
     }
@@ -171,7 +191,7 @@ impl Drop for Front {
 }
 
 /// Three mirrors that each hold everything, so that every narinfo names the other two.
-fn three_mirrors(corpus: &Corpus) -> Result<MirrorMap> {
+fn three_mirrors(corpus: &Corpus) -> Result<CompiledMap> {
     let mirror = |name: &str| -> Result<Mirror> {
         Ok(Mirror {
             name: name.parse().context("a mirror's name")?,
@@ -180,7 +200,7 @@ fn three_mirrors(corpus: &Corpus) -> Result<MirrorMap> {
             region: None,
             zone: Some(format!("zone-{name}")),
             organization: None,
-            weight: granary_placement::DEFAULT_WEIGHT,
+            weight: DEFAULT_WEIGHT,
             url: Some(format!("https://{name}.cache.example.org")),
             internal_url: "http://127.0.0.1:9".to_owned(),
             state: MirrorState::Serving,
@@ -194,11 +214,14 @@ fn three_mirrors(corpus: &Corpus) -> Result<MirrorMap> {
         spread: Vec::new(),
         store_paths: corpus.roots.clone(),
     };
-    let mut map =
-        MirrorMap { epoch: 1, namespace: "bench".to_owned(), mirrors, policies: vec![policy], table_hash: String::new() };
-    map.canonicalize();
-    map.table_hash = map.compute_table_hash();
-    Ok(map)
+    let map = MirrorMap {
+        epoch: 1,
+        namespace: "bench".to_owned(),
+        mirrors,
+        policies: vec![policy],
+        table_hash: String::new(),
+    };
+    CompiledMap::build(map).context("the benchmark's mirror map")
 }
 
 #[cfg(test)]
@@ -207,7 +230,8 @@ mod tests {
 
     #[test]
     fn the_count_of_requests_is_read_from_wrk() {
-        let text = "Running 3s test\n  1 threads and 64 connections\n  212345 requests in 3.00s, 45.67MB read\n";
+        let text =
+            "Running 3s test\n  1 threads and 64 connections\n  212345 requests in 3.00s, 45.67MB read\n";
         assert_eq!(requests(text), Some(212_345.0));
         assert_eq!(requests("unable to connect"), None);
     }

@@ -113,7 +113,8 @@ fn parse(text: &str) -> Option<Stat> {
 mod tests {
     use super::*;
 
-    const LINE: &str = "4242 (tmux: (a) b) S 17 4242 4242 0 -1 4194304 10 20 0 0 150 50 300 100 20 0 1 0 1 2 3";
+    const LINE: &str =
+        "4242 (tmux: (a) b) S 17 4242 4242 0 -1 4194304 10 20 0 0 150 50 300 100 20 0 1 0 1 2 3";
 
     #[test]
     fn a_stat_line_with_parentheses_in_the_name_is_read() {
@@ -126,7 +127,8 @@ mod tests {
 
     #[test]
     fn a_busy_child_is_charged() {
-        let cost = run(Command::new("sh").args(["-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"])).unwrap();
+        let cost = run(Command::new("sh").args(["-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"]))
+            .unwrap();
         assert!(cost.cpu > 0.0 && cost.cpu <= cost.wall * 8.0, "{cost:?}");
     }
 

@@ -7,31 +7,50 @@ mod server;
 mod sync;
 mod table;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
-pub use corpus::Corpus;
+use crate::cargo;
+use crate::setup::{self, Session};
+use corpus::Corpus;
 
 /// The benchmarks, by name.
-pub const NAMES: [&str; 2] = ["front", "sync"];
+const NAMES: [&str; 2] = ["front", "sync"];
 
-/// Runs one benchmark, or all of them, with the binary `mirror`. `scratch` is an empty folder; the rows go below `target`.
-pub fn run(name: Option<&str>, corpus: &Corpus, mirror: &Path, scratch: &Path, target: &Path) -> Result<()> {
+/// `cargo xtask bench [NAME]`: one benchmark, or all of them.
+pub fn command(session: &Session, name: Option<&str>) -> Result<ExitCode> {
     if let Some(name) = name
         && !NAMES.contains(&name)
     {
         bail!("there is no benchmark `{name}`: name one of {}, or none for all", NAMES.join(", "));
     }
+    let ready = setup::everything(session, false)?;
+    cargo::programs(session)?;
+    let corpus = Corpus::open(&ready.corpus)?;
+    let release = cargo::release(session);
+    let target = release.parent().context("the release folder has no parent")?;
+    let scratch = target.join("bench").join("scratch");
     for known in NAMES.into_iter().filter(|known| name.is_none_or(|name| name == *known)) {
         println!("bench {known}");
-        let folder = scratch.join(known);
-        std::fs::create_dir_all(&folder)?;
+        let folder = empty(&scratch.join(known))?;
+        let mirror = release.join("granary-mirror");
         let rows = match known {
-            "front" => front::rows(corpus, mirror, &folder)?,
-            _ => sync::rows(corpus, mirror, &folder)?,
+            "front" => front::rows(&corpus, &mirror, &folder)?,
+            _ => sync::rows(&corpus, &mirror, &folder)?,
         };
         table::publish(known, &rows, target)?;
     }
-    Ok(())
+    std::fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes a folder anew, without what an interrupted run left in it.
+fn empty(folder: &Path) -> Result<PathBuf> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    Ok(folder.to_path_buf())
 }

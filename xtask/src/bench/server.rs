@@ -23,7 +23,8 @@ impl PlainNginx {
         fs::create_dir_all(state).with_context(|| format!("cannot create {}", state.display()))?;
         let port = free_port()?;
         let config = state.join("nginx.conf");
-        fs::write(&config, configuration(root, state, port)).with_context(|| format!("cannot write {}", config.display()))?;
+        fs::write(&config, configuration(root, state, port))
+            .with_context(|| format!("cannot write {}", config.display()))?;
         let child = Command::new("nginx")
             .arg("-e")
             .arg(state.join("error.log"))

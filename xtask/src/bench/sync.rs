@@ -19,14 +19,15 @@ const ROUNDS: usize = 3;
 pub fn rows(corpus: &Corpus, mirror: &Path, scratch: &Path) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (compression, goal) in [("xz", 3.0), ("zstd", 8.0)] {
-        let upstream = PlainNginx::start(&corpus.cache(compression), &scratch.join(format!("upstream-{compression}")))?;
+        let upstream =
+            PlainNginx::start(&corpus.cache(compression), &scratch.join(format!("upstream-{compression}")))?;
         let mut ours = Vec::new();
         let mut theirs = Vec::new();
         let mut bound = Vec::new();
         for round in 0..ROUNDS {
             println!("  {compression}, round {} of {ROUNDS}", round + 1);
-            ours.push(granary(corpus, mirror, &upstream, &fresh(scratch, "granary")?)?);
-            theirs.push(nix_copy(corpus, &upstream, &fresh(scratch, "nix-copy")?)?);
+            ours.push(granary(corpus, mirror, &upstream, &super::empty(&scratch.join("granary"))?)?);
+            theirs.push(nix_copy(corpus, &upstream, &super::empty(&scratch.join("nix-copy"))?)?);
             bound.push(decode(&corpus.cache(compression), compression)?);
         }
         let (ours_wall, theirs_wall) = (middle(&ours, |cost| cost.wall), middle(&theirs, |cost| cost.wall));
@@ -51,31 +52,30 @@ fn middle(costs: &[Cost], figure: impl Fn(&Cost) -> f64) -> f64 {
     median(&costs.iter().map(figure).collect::<Vec<_>>())
 }
 
-fn fresh(scratch: &Path, name: &str) -> Result<std::path::PathBuf> {
-    let folder = scratch.join(name);
-    if folder.exists() {
-        fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
-    }
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    Ok(folder)
-}
-
 fn granary(corpus: &Corpus, mirror: &Path, upstream: &PlainNginx, folder: &Path) -> Result<Cost> {
     let config = folder.join("mirror.yaml");
-    fs::write(&config, corpus.lan_config(&folder.join("tree"), &upstream.url(), 8080)).context("cannot write the configuration")?;
+    fs::write(&config, corpus.lan_config(&folder.join("tree"), &upstream.url(), 8080))
+        .context("cannot write the configuration")?;
     let cost = measure::run(Command::new(mirror).arg("sync").arg("--config").arg(&config))?;
     let narinfos = fs::read_dir(folder.join("tree"))?
         .filter_map(Result::ok)
         .filter(|entry| entry.file_name().to_string_lossy().ends_with(".narinfo"))
         .count();
-    ensure!(narinfos == corpus.paths.len(), "the sync published {narinfos} of {} artifacts", corpus.paths.len());
+    ensure!(
+        narinfos == corpus.paths.len(),
+        "the sync published {narinfos} of {} artifacts",
+        corpus.paths.len()
+    );
     Ok(cost)
 }
 
 fn nix_copy(corpus: &Corpus, upstream: &PlainNginx, folder: &Path) -> Result<Cost> {
     let settings = folder.join("etc");
     fs::create_dir_all(&settings)?;
-    fs::write(settings.join("nix.conf"), "sandbox = false\nexperimental-features = nix-command\nbuild-users-group =\n")?;
+    fs::write(
+        settings.join("nix.conf"),
+        "sandbox = false\nexperimental-features = nix-command\nbuild-users-group =\n",
+    )?;
     let target = format!("file://{}?compression=none", folder.join("cache").display());
     measure::run(
         Command::new("nix")

@@ -76,7 +76,12 @@ mod tests {
     #[test]
     fn a_row_is_shown_with_its_goal_or_a_dash() {
         let rows = [
-            Row { figure: "narinfo GET".into(), ratio: 1.234, goal: Some(1.0), detail: "9 µs / 11 µs".into() },
+            Row {
+                figure: "narinfo GET".into(),
+                ratio: 1.234,
+                goal: Some(1.0),
+                detail: "9 µs / 11 µs".into(),
+            },
             Row { figure: "NAR".into(), ratio: 0.5, goal: None, detail: String::new() },
         ];
         let text = render(&rows);
