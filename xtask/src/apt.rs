@@ -11,7 +11,8 @@ use crate::setup::Session;
 use crate::{job, paths};
 
 /// Each package with a file that proves that it, or another package with the same programs, is there.
-const PACKAGES: [(&str, &str); 17] = [
+const PACKAGES: [(&str, &str); 21] = [
+    ("busybox-static", "busybox"),
     ("conntrack", "conntrack"),
     ("containerd", "containerd"),
     ("containernetworking-plugins", "/usr/lib/cni/bridge"),
@@ -29,6 +30,9 @@ const PACKAGES: [(&str, &str); 17] = [
     ("runc", "runc"),
     ("socat", "socat"),
     ("util-linux", "nsenter"),
+    ("wrk", "wrk"),
+    ("xz-utils", "xz"),
+    ("zstd", "zstd"),
 ];
 
 /// What dpkg's tools ask before they start a service. 101 means no.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::paths;
 use crate::tell::{Tell, span};
 
 /// How often a command that is still running says so.
@@ -29,7 +30,7 @@ pub fn run(tell: &Tell, logs: &Path, name: &str, command: &mut Command) -> Resul
     let log = logs.join(format!("{}.log", name.replace([' ', '/'], "-")));
     let output = fs::File::create(&log).with_context(|| format!("writing {}", log.display()))?;
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-    let mut child = command.spawn().with_context(|| missing(command))?;
+    let mut child = command.env("PATH", paths::search()).spawn().with_context(|| missing(command))?;
     let began = Instant::now();
     let (sender, ended) = mpsc::channel();
     std::thread::spawn(move || sender.send(child.wait()));
@@ -58,7 +59,11 @@ pub fn must(tell: &Tell, logs: &Path, name: &str, command: &mut Command) -> Resu
 
 /// What a short command prints on its standard output. It has to succeed.
 pub fn output(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| missing(command))?;
+    let output = command
+        .stdin(Stdio::null())
+        .env("PATH", paths::search())
+        .output()
+        .with_context(|| missing(command))?;
     if !output.status.success() {
         let program = command.get_program().to_string_lossy();
         bail!("{program} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());

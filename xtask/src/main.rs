@@ -2,6 +2,7 @@
 //! outside the tree.
 
 mod apt;
+mod bench;
 mod cache;
 mod cargo;
 mod corpus;
@@ -13,6 +14,7 @@ mod paths;
 mod preflight;
 mod setup;
 mod tell;
+mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,6 +34,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Runs every check and test, and prints the count on the last line.
+    Test {
+        /// Only tests whose names contain one of these; the checks are left out then.
+        filters: Vec<String>,
+    },
     /// Installs and builds what `test` and `demo` need, and says where it is.
     Setup {
         /// Only what does not depend on this tree: packages, Kubernetes, helm, the test corpus.
@@ -46,6 +53,11 @@ enum Command {
     },
     /// Writes the custom resource definitions that the types in `crds/` describe.
     Crds,
+    /// Granary beside the real alternative, in one run, as ratios: `front`, `sync`, or all.
+    Bench {
+        /// The benchmark; all of them when absent.
+        name: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -62,8 +74,10 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode> {
     let session = Session::open()?;
     match cli.command {
+        Command::Test { filters } => Ok(test::command(&session, &filters)),
         Command::Setup { base } => setup::command(&session, base),
         Command::Images { out } => images::command(&session, out.as_deref()),
+        Command::Bench { name } => bench::command(&session, name.as_deref()),
         Command::Crds => {
             cargo::crds(&session, "write")?;
             Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! Where things are.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -23,12 +24,17 @@ pub fn cache(own: Option<PathBuf>, xdg: Option<PathBuf>, home: Option<PathBuf>) 
     Ok(home.join(".cache/granary"))
 }
 
+/// The search path with the folders of the system programs, which not every user has in it.
+pub fn search() -> OsString {
+    let given = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
+    // Only a folder with a colon in its name cannot be joined, and none of these has one.
+    std::env::join_paths(std::env::split_paths(&given).chain(system)).unwrap_or(given)
+}
+
 /// The program's place in the search path, or the file itself when an absolute path is given.
 pub fn program(name: &str) -> Option<PathBuf> {
-    let search = std::env::var_os("PATH").unwrap_or_default();
-    // Not every user has the system programs in the search path.
-    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
-    std::env::split_paths(&search).chain(system).map(|dir| dir.join(name)).find(|path| path.is_file())
+    std::env::split_paths(&search()).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
 #[cfg(test)]
