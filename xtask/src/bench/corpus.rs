@@ -45,12 +45,21 @@ impl Corpus {
     /// A configuration for `granary-mirror` that keeps the whole corpus in `tree`. nginx listens on `port`, the agent on
     /// the next one.
     pub fn lan_config(&self, tree: &Path, upstream: &str, port: u16) -> String {
-        let roots: String = self.roots.iter().map(|root| format!("- {root}\n")).collect();
+        let roots = self.roots.iter().map(|root| format!("- {root}")).collect::<Vec<_>>().join("\n");
         let agent = port + 1;
         format!(
-            "directory: {}\nupstreams:\n- url: {upstream}\n  publicKeys: [\"{}\"]\nstorePaths:\n{roots}listen: {{http: \"127.0.0.1:{port}\", agent: \"127.0.0.1:{agent}\"}}\n",
+            "directory: {}\nupstreams:\n- url: {upstream}\n  publicKeys: [\"{}\"]\nstorePaths:\n{roots}\nlisten: {{http: \"127.0.0.1:{port}\", agent: \"127.0.0.1:{agent}\"}}\n",
             tree.display(),
             self.key,
         )
     }
+}
+
+/// The number of narinfos in a tree; 0 while there is none.
+pub fn published(tree: &Path) -> usize {
+    let Ok(listing) = fs::read_dir(tree) else { return 0 };
+    listing
+        .filter_map(Result::ok)
+        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "narinfo"))
+        .count()
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use granary_placement::map::DEFAULT_WEIGHT;
 use granary_placement::{CompiledMap, Mirror, MirrorMap, MirrorState, Policy};
 
-use super::corpus::Corpus;
+use super::corpus::{Corpus, published};
 use super::measure;
 use super::server::{PlainNginx, free_port};
 use super::table::{Row, median};
@@ -85,9 +85,9 @@ fn reversed(path: &str) -> String {
 }
 
 fn lua(paths: &[String]) -> String {
-    let list: String = paths.iter().map(|path| format!("\"{path}\",\n")).collect();
+    let list = paths.iter().map(|path| format!("\"{path}\"")).collect::<Vec<_>>().join(",\n");
     format!(
-        "local paths = {{\n{list}}}\nlocal at = 0\nrequest = function()\n  at = at % #paths + 1\n  return wrk.format(\"GET\", paths[at], {{[\"User-Agent\"] = \"curl/8 Nix/2.34\"}})\nend\n"
+        "local paths = {{\n{list}\n}}\nlocal at = 0\nrequest = function()\n  at = at % #paths + 1\n  return wrk.format(\"GET\", paths[at], {{[\"User-Agent\"] = \"curl/8 Nix/2.34\"}})\nend\n"
     )
 }
 
@@ -154,30 +154,8 @@ impl Front {
             .context("cannot start granary-mirror")?;
         let front = Self { child, url: format!("http://127.0.0.1:{port}") };
         measure::wait_for_port(port, Duration::from_secs(20))?;
-        front.wait_until_full(tree, corpus.paths.len())?;
+        wait_until_full(tree, corpus.paths.len())?;
         Ok(front)
-    }
-
-    fn wait_until_full(&self, tree: &Path, artifacts: usize) -> Result<()> {
-        let deadline = std::time::Instant::now() + Duration::from_secs(120);
-        loop {
-            let held = fs::read_dir(tree)
-                .map(|listing| {
-                    listing
-                        .filter_map(Result::ok)
-                        .filter(|entry| entry.file_name().to_string_lossy().ends_with(".narinfo"))
-                        .count()
-                })
-                .unwrap_or(0);
-            if held == artifacts {
-                return Ok(());
-            }
-            ensure!(
-                std::time::Instant::now() < deadline,
-                "the mirror has {held} of {artifacts} artifacts after 120 s"
-            );
-            std::thread::sleep(Duration::from_millis(200));
-        }
     }
 }
 
@@ -187,6 +165,21 @@ impl Drop for Front {
         if nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).is_ok() {
             let _ = self.child.wait();
         }
+    }
+}
+
+fn wait_until_full(tree: &Path, artifacts: usize) -> Result<()> {
+    let deadline = std::time::Instant::now() + Duration::from_mins(2);
+    loop {
+        let held = published(tree);
+        if held == artifacts {
+            return Ok(());
+        }
+        ensure!(
+            std::time::Instant::now() < deadline,
+            "the mirror has {held} of {artifacts} artifacts after 2 minutes"
+        );
+        std::thread::sleep(Duration::from_millis(200));
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::corpus::Corpus;
+use super::corpus::{Corpus, published};
 use super::measure::{self, Cost};
 use super::server::PlainNginx;
 use super::table::{Row, median};
@@ -57,10 +57,7 @@ fn granary(corpus: &Corpus, mirror: &Path, upstream: &PlainNginx, folder: &Path)
     fs::write(&config, corpus.lan_config(&folder.join("tree"), &upstream.url(), 8080))
         .context("cannot write the configuration")?;
     let cost = measure::run(Command::new(mirror).arg("sync").arg("--config").arg(&config))?;
-    let narinfos = fs::read_dir(folder.join("tree"))?
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_name().to_string_lossy().ends_with(".narinfo"))
-        .count();
+    let narinfos = published(&folder.join("tree"));
     ensure!(
         narinfos == corpus.paths.len(),
         "the sync published {narinfos} of {} artifacts",

@@ -22,12 +22,12 @@ pub struct Row {
 /// The rows as a table with aligned columns.
 pub fn render(rows: &[Row]) -> String {
     let width = rows.iter().map(|row| row.figure.chars().count()).max().unwrap_or(0).max("figure".len());
-    let mut text = format!("{:<width$}  {:>7}  {:>6}  detail\n", "figure", "ratio", "goal");
-    for Row { figure, ratio, goal, detail } in rows {
+    let mut lines = vec![format!("{:<width$}  {:>7}  {:>6}  detail\n", "figure", "ratio", "goal")];
+    lines.extend(rows.iter().map(|Row { figure, ratio, goal, detail }| {
         let goal = goal.map_or_else(|| "-".to_owned(), |goal| format!("{goal:.2}"));
-        text.push_str(&format!("{figure:<width$}  {ratio:>7.2}  {goal:>6}  {detail}\n"));
-    }
-    text
+        format!("{figure:<width$}  {ratio:>7.2}  {goal:>6}  {detail}\n")
+    }));
+    lines.concat()
 }
 
 /// The rows as `[{"figure":…, "ratio":…, "goal":…, "detail":…}]`.
