@@ -1,15 +1,25 @@
 //! Verified transfer of narinfos and NARs from upstreams and other mirrors.
 //!
 //! * [`source`]: where artifacts can be had, and whose keys vouch for them.
-//! * [`fetcher`]: the HTTP side: narinfos, and NAR files into a temporary file, with retries, resumption and time limits.
+//! * [`fetcher`]: the HTTP side: narinfos, and NAR files into a file, with retries, resumption and time limits.
 //! * [`narinfo`]: what a narinfo must be before it counts.
-//! * [`nar`]: FileHash, FileSize, NarHash and NarSize of bytes, computed while they stream.
+//! * [`nar`]: what a NAR file must be: FileHash, FileSize, NarHash and NarSize.
+//! * [`decode`]: the decompressors.
 //! * [`fault`]: why something was not taken, in the terms of the report.
+//! * [`circuit`] and [`backoff`]: when a source is left alone, and for how long.
 
+pub mod backoff;
+pub mod circuit;
+pub mod decode;
 pub mod fault;
+pub mod fetcher;
 pub mod limits;
+pub mod nar;
+pub mod narinfo;
 pub mod source;
 
 pub use fault::Fault;
+pub use fetcher::{FetcherError, Fetcher};
 pub use limits::Limits;
+pub use nar::{Expected, Verified};
 pub use source::{Source, SourceKind};

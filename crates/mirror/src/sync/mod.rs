@@ -3,13 +3,54 @@
 //! * [`job`]: what a pass is asked to do.
 //! * [`outcome`]: what it tells about itself.
 //!
-//! ```ignore
-//! let syncer = Syncer::new(tree, Fetcher::new(limits)?);
-//! let outcome = syncer.pass(&job, &observer).await;   // dropping the future ends the pass; nothing half-done stays
-//! ```
+//! A pass first resolves the closure of every policy's roots, from the tree, the catalog and the sources' narinfos; all
+//! of it goes into the catalog. Then it pulls the artifacts that are assigned to this mirror and are not published,
+//! references before referrers. What is refused is told with its reason, and so is everything that needs it; the rest
+//! goes on.
 
 pub mod job;
+mod memory;
+mod obtain;
 pub mod outcome;
+mod pass;
+mod plan;
+mod pull;
+mod report;
+mod resolve;
+
+use std::sync::Arc;
+
+use granary_fetch::Fetcher;
+use tokio::sync::Mutex;
+
+use crate::tree::Tree;
+use memory::Memory;
 
 pub use job::{Assigned, Job, PartitionSet, PolicyJob};
 pub use outcome::{Observer, PassOutcome};
+
+/// Runs passes over one tree, one at a time, and remembers between them what need not be asked again.
+#[derive(Debug)]
+pub struct Syncer {
+    tree: Arc<Tree>,
+    fetcher: Fetcher,
+    memory: Mutex<Memory>,
+}
+
+impl Syncer {
+    /// For this tree, with this fetcher.
+    #[must_use]
+    pub fn new(tree: Arc<Tree>, fetcher: Fetcher) -> Self {
+        Self { tree, fetcher, memory: Mutex::default() }
+    }
+
+    /// Does whatever `job` leaves to do. A refused artifact is tried again: at once in the next pass, then at intervals
+    /// that double up to half an hour.
+    ///
+    /// Dropping the future ends the pass at any point, and leaves nothing half-done that a later pass would not put right.
+    /// A pass that is started while another one runs waits for it.
+    pub async fn pass(&self, job: &Job, observer: &dyn Observer) -> PassOutcome {
+        let mut memory = self.memory.lock().await;
+        pass::run(&self.tree, &self.fetcher, &mut memory, job, observer).await
+    }
+}

@@ -59,17 +59,28 @@ impl Tree {
         self.in_catalog(hash).then(|| read_narinfo(&self.layout.catalog_narinfo(hash)))?
     }
 
-    /// Puts a verified narinfo into the catalog, in our form. Writes nothing when it is there already.
-    pub fn put_in_catalog(&self, info: &NarInfo) -> Result<(), TreeError> {
-        let info = canonical(info, None);
-        let hash = info.store_path.hash_part();
-        let text = info.to_text();
-        let digest = Hash::of(text.as_bytes());
-        if read(&self.catalog).entries.get(&hash).is_some_and(|(known, _)| *known == digest) {
+    /// Puts verified narinfos into the catalog, in our form. What is there already is not written again.
+    pub fn put_in_catalog<'i>(&self, infos: impl IntoIterator<Item = &'i NarInfo>) -> Result<(), TreeError> {
+        let mut written = Vec::new();
+        for info in infos {
+            let info = canonical(info, None);
+            let hash = info.store_path.hash_part();
+            let text = info.to_text();
+            let digest = Hash::of(text.as_bytes());
+            if read(&self.catalog).entries.get(&hash).is_none_or(|(known, _)| *known != digest) {
+                self.scratch.write_unsynced(&self.layout.catalog_narinfo(&hash), text.as_bytes())?;
+                written.push((hash, digest, info));
+            }
+        }
+        if written.is_empty() {
             return Ok(());
         }
-        self.scratch.write(&self.layout.catalog_narinfo(&hash), text.as_bytes())?;
-        write(&self.catalog).insert(hash, digest, &info);
+        sync_directory(&self.layout.catalog())?;
+        // Only now: what is in memory is what publication relies on.
+        let mut catalog = write(&self.catalog);
+        for (hash, digest, info) in &written {
+            catalog.insert(*hash, *digest, info);
+        }
         Ok(())
     }
 

@@ -37,21 +37,29 @@ impl Scratch {
 
     /// Puts `content` at `target`, which then has it for good.
     pub(super) fn write(self: &Arc<Self>, target: &Path, content: &[u8]) -> Result<(), TreeError> {
+        self.write_unsynced(target, content)?;
+        target.parent().map_or(Ok(()), sync_directory)
+    }
+
+    /// The same, except that the name lasts only once its directory is synced.
+    pub(super) fn write_unsynced(self: &Arc<Self>, target: &Path, content: &[u8]) -> Result<(), TreeError> {
         let temp = self.file();
         let mut file = File::create_new(temp.path()).map_err(TreeError::io("create", temp.path()))?;
         file.write_all(content).and_then(|()| file.sync_all()).map_err(TreeError::io("write", temp.path()))?;
-        place(temp, target)
+        rename(temp, target)
     }
 }
 
 /// Gives a file that is already synced its name, for good.
 pub(super) fn place(temp: TempFile, target: &Path) -> Result<(), TreeError> {
+    rename(temp, target)?;
+    target.parent().map_or(Ok(()), sync_directory)
+}
+
+fn rename(temp: TempFile, target: &Path) -> Result<(), TreeError> {
     fs::rename(temp.path(), target).map_err(TreeError::io("rename to", target))?;
     temp.is_moved();
-    match target.parent() {
-        Some(parent) => sync_directory(parent),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Makes a directory and its parents, or finds them there.

@@ -110,6 +110,11 @@ impl Tree {
         there
     }
 
+    /// Counts a published artifact no longer, so that a pass gets it again. Its files stay until then.
+    pub fn forget(&self, hash: &HashPart) {
+        write(&self.index).remove(hash);
+    }
+
     /// The narinfo that is published for the artifact; `None` when there is none that can be read.
     #[must_use]
     pub fn published_narinfo(&self, hash: &HashPart) -> Option<NarInfo> {

@@ -37,7 +37,7 @@ impl Tree {
             write(&self.index).insert(hash, held, Some(Timestamp::now()));
         }
         // The catalog may have named the NAR file otherwise, by an upstream's word for it.
-        self.put_in_catalog(&info)
+        self.put_in_catalog([&info])
     }
 
     /// The first reference that is neither published nor in the catalog. In memory.

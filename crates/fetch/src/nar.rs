@@ -1,0 +1,253 @@
+//! What a NAR file must be.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use granary_nix::{Compression, Hash, NarInfo};
+use granary_placement::report::RefusalReason;
+use sha2::{Digest as _, Sha256};
+
+use crate::Fault;
+use crate::decode::decoder;
+
+/// Bytes that are read and hashed at once.
+const BLOCK: usize = 64 << 10;
+
+/// What a narinfo says about its NAR file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// How the file is compressed.
+    pub compression: Compression,
+    /// The file's hash, if stated.
+    pub file_hash: Option<Hash>,
+    /// The file's size in bytes, if stated.
+    pub file_size: Option<u64>,
+    /// The decompressed NAR's hash.
+    pub nar_hash: Hash,
+    /// The decompressed NAR's size in bytes.
+    pub nar_size: u64,
+}
+
+/// What was found in a NAR file that is what it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The file's hash, computed here.
+    pub file_hash: Hash,
+    /// The file's size in bytes, counted here.
+    pub file_size: u64,
+    /// The NAR's hash.
+    pub nar_hash: Hash,
+    /// The NAR's size in bytes.
+    pub nar_size: u64,
+}
+
+impl From<&NarInfo> for Expected {
+    fn from(info: &NarInfo) -> Self {
+        let NarInfo { compression, file_hash, file_size, nar_hash, nar_size, .. } = *info;
+        Self { compression, file_hash, file_size, nar_hash, nar_size }
+    }
+}
+
+impl Expected {
+    /// The most bytes that the file may have: what is stated, else what the NAR can be at worst after compression.
+    #[must_use]
+    pub fn most_bytes(&self) -> u64 {
+        self.file_size.unwrap_or_else(|| self.nar_size.saturating_add(self.nar_size / 16).saturating_add(64 << 10))
+    }
+
+    /// Reads a NAR file to its end and compares. Needs little memory whatever the sizes; at most NarSize and one bytes are
+    /// decompressed. Blocks, and keeps a core busy.
+    ///
+    /// The outer error is the reader's. Of several faults the one nearest to the cause is given: FileSize, FileHash, then
+    /// NarSize and NarHash.
+    pub fn check(&self, file: impl Read) -> io::Result<Result<Verified, Fault>> {
+        let mut file = BufReader::with_capacity(BLOCK, Tee::new(file));
+        let nar = decode(self.compression, self.nar_size, &mut file);
+        // The decoder may have stopped early: at a fault, or at the end of what it knows.
+        io::copy(&mut file, &mut io::sink())?;
+        let (file_hash, file_size) = file.into_inner().finish()?;
+        Ok(self.compare(file_hash, file_size, nar))
+    }
+
+    fn compare(&self, file_hash: Hash, file_size: u64, nar: io::Result<(Hash, u64)>) -> Result<Verified, Fault> {
+        if let Some(stated) = self.file_size.filter(|stated| *stated != file_size) {
+            return Err(file_size_fault(stated, file_size));
+        }
+        if let Some(stated) = self.file_hash.filter(|stated| *stated != file_hash) {
+            let message = format!("the NAR file has the hash {file_hash}; the narinfo says {stated}");
+            return Err(Fault::new(RefusalReason::FileHash, message));
+        }
+        let (nar_hash, nar_size) = nar.map_err(|error| match error.kind() {
+            io::ErrorKind::Unsupported => Fault::new(RefusalReason::UnknownCompression, error.to_string()),
+            _ => Fault::new(
+                RefusalReason::NarHash,
+                format!("the NAR file cannot be decompressed as {}: {error}", self.compression),
+            ),
+        })?;
+        if nar_size != self.nar_size {
+            let than = if nar_size > self.nar_size { "more than" } else { "only" };
+            let found = nar_size.min(self.nar_size);
+            let message = format!("the NAR has {than} {found} bytes; the narinfo says {}", self.nar_size);
+            return Err(Fault::new(RefusalReason::NarSize, message));
+        }
+        if nar_hash != self.nar_hash {
+            let message = format!("the NAR has the hash {nar_hash}; the narinfo says {}", self.nar_hash);
+            return Err(Fault::new(RefusalReason::NarHash, message));
+        }
+        Ok(Verified { file_hash, file_size, nar_hash, nar_size })
+    }
+}
+
+/// The fault of a file that has another size than stated.
+pub(crate) fn file_size_fault(stated: u64, found: u64) -> Fault {
+    Fault::new(RefusalReason::FileSize, format!("the NAR file has {found} bytes; the narinfo says {stated}"))
+}
+
+/// The hash and the size of the decompressed bytes, of which `limit` and one are read at most.
+fn decode(compression: Compression, limit: u64, file: impl BufRead) -> io::Result<(Hash, u64)> {
+    let mut nar = decoder(compression, file)?.take(limit.saturating_add(1));
+    let mut hasher = Sha256::new();
+    let mut block = vec![0; BLOCK];
+    let mut size = 0;
+    loop {
+        match nar.read(&mut block) {
+            Ok(0) => return Ok((Hash::from_bytes(hasher.finalize().into()), size)),
+            Ok(length) => {
+                hasher.update(&block[..length]);
+                size += length as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Hashes and counts what is read through it, and keeps the reader's own error apart from the decoder's.
+struct Tee<R> {
+    inner: R,
+    hasher: Sha256,
+    size: u64,
+    error: Option<io::Error>,
+}
+
+impl<R> Tee<R> {
+    fn new(inner: R) -> Self {
+        Self { inner, hasher: Sha256::new(), size: 0, error: None }
+    }
+
+    fn finish(self) -> io::Result<(Hash, u64)> {
+        let Self { inner: _, hasher, size, error } = self;
+        error.map_or_else(|| Ok((Hash::from_bytes(hasher.finalize().into()), size)), Err)
+    }
+}
+
+impl<R: Read> Read for Tee<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.inner.read(buffer) {
+            Ok(length) => {
+                self.hasher.update(&buffer[..length]);
+                self.size += length as u64;
+                Ok(length)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                self.error = Some(io::Error::new(error.kind(), error.to_string()));
+                Err(error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAR: &[u8] = b"the decompressed bytes of an archive";
+
+    fn xz(bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        liblzma::read::XzEncoder::new(bytes, 6).read_to_end(&mut out).unwrap();
+        out
+    }
+
+    fn expected(file: &[u8]) -> Expected {
+        Expected {
+            compression: Compression::Xz,
+            file_hash: Some(Hash::of(file)),
+            file_size: Some(file.len() as u64),
+            nar_hash: Hash::of(NAR),
+            nar_size: NAR.len() as u64,
+        }
+    }
+
+    fn reason(expected: &Expected, file: &[u8]) -> RefusalReason {
+        expected.check(file).unwrap().unwrap_err().reason
+    }
+
+    #[test]
+    fn a_good_file_is_verified_and_what_is_not_stated_is_computed() {
+        let file = xz(NAR);
+        let verified = Verified {
+            file_hash: Hash::of(&file),
+            file_size: file.len() as u64,
+            nar_hash: Hash::of(NAR),
+            nar_size: NAR.len() as u64,
+        };
+        assert_eq!(expected(&file).check(&file[..]).unwrap(), Ok(verified));
+        let bare = Expected { file_hash: None, file_size: None, ..expected(&file) };
+        assert_eq!(bare.check(&file[..]).unwrap(), Ok(verified));
+    }
+
+    #[test]
+    fn each_statement_is_compared() {
+        let file = xz(NAR);
+        let good = expected(&file);
+        let other = Some(Hash::of(b"other"));
+        let size = |by: u64| Some(file.len() as u64 + by);
+        assert_eq!(reason(&Expected { file_size: size(1), ..good }, &file), RefusalReason::FileSize);
+        assert_eq!(reason(&Expected { file_hash: other, ..good }, &file), RefusalReason::FileHash);
+        assert_eq!(reason(&Expected { nar_hash: Hash::of(b"x"), ..good }, &file), RefusalReason::NarHash);
+        assert_eq!(reason(&Expected { nar_size: good.nar_size + 1, ..good }, &file), RefusalReason::NarSize);
+        assert_eq!(reason(&Expected { nar_size: good.nar_size - 1, ..good }, &file), RefusalReason::NarSize);
+        let compression = Compression::Lrzip;
+        assert_eq!(reason(&Expected { compression, ..good }, &file), RefusalReason::UnknownCompression);
+    }
+
+    #[test]
+    fn every_flipped_bit_is_found_and_called_a_file_hash_when_there_is_one() {
+        let file = xz(NAR);
+        for position in 0..file.len() {
+            let mut bad = file.clone();
+            bad[position] ^= 0x10;
+            assert_eq!(reason(&expected(&file), &bad), RefusalReason::FileHash, "byte {position}");
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_not_decompressed_to_its_end() {
+        let file = xz(&vec![0; 64 << 20]);
+        let bomb = Expected { nar_size: 10, ..expected(&file) };
+        let read = decode(Compression::Xz, bomb.nar_size, &file[..]).unwrap();
+        assert_eq!(read.1, 11);
+        assert_eq!(reason(&bomb, &file), RefusalReason::NarSize);
+        let second = [xz(NAR), xz(b"more")].concat();
+        assert_eq!(reason(&expected(&second), &second), RefusalReason::NarSize, "a second stream counts too");
+    }
+
+    #[test]
+    fn a_broken_disk_is_no_statement_about_the_file() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("I/O error"))
+            }
+        }
+        assert_eq!(expected(b"").check(Broken).unwrap_err().to_string(), "I/O error");
+    }
+
+    #[test]
+    fn an_unstated_size_is_bounded_by_the_nar() {
+        let bare = Expected { file_size: None, nar_size: 1600, ..expected(b"") };
+        assert_eq!(bare.most_bytes(), 1700 + 65536);
+        assert_eq!(Expected { nar_size: u64::MAX, ..bare }.most_bytes(), u64::MAX);
+    }
+}

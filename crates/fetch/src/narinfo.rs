@@ -1,0 +1,103 @@
+//! What a narinfo must be before it counts.
+
+use granary_nix::{HashPart, NarInfo, Origins, PublicKeys};
+use granary_placement::report::RefusalReason;
+use url::Url;
+
+use crate::{Fault, Source};
+
+/// Reads what a source gave for `hash`: it must parse, be about that artifact, be signed by one of the source's keys, lead
+/// to a NAR file below the source's URL, and name a compression that can be verified.
+pub fn admit(text: &[u8], hash: &HashPart, source: &Source) -> Result<NarInfo, Fault> {
+    let info = admit_signed(text, hash, &source.keys)?;
+    nar_url(&info, source)?;
+    if !info.compression.is_supported() {
+        let message = format!("NAR files compressed with {} cannot be verified here", info.compression);
+        return Err(Fault::new(RefusalReason::UnknownCompression, message));
+    }
+    Ok(info)
+}
+
+/// Reads a narinfo of our own disk: it must parse, be about the artifact `hash`, and be signed by one of `keys`.
+pub fn admit_signed(text: &[u8], hash: &HashPart, keys: &PublicKeys) -> Result<NarInfo, Fault> {
+    let info = NarInfo::parse(text)?;
+    if info.store_path.hash_part() != *hash {
+        let message = format!("the narinfo is about {}", info.store_path);
+        return Err(Fault::new(RefusalReason::WrongPath, message));
+    }
+    keys.verify(&info)?;
+    Ok(info)
+}
+
+/// Where the source has the NAR file of one of its narinfos.
+pub fn nar_url(info: &NarInfo, source: &Source) -> Result<Url, Fault> {
+    Ok(source.url.resolve(&info.url, Origins::Upstream)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use granary_nix::SecretKey;
+
+    use super::*;
+    use crate::SourceKind;
+
+    const HASH: &str = "00bgd045z0d4icpbc2yyz4gx48ak44la";
+
+    fn key(seed: u8) -> SecretKey {
+        SecretKey::from_seed("demo-1", &[seed; 32]).unwrap()
+    }
+
+    fn source() -> Source {
+        Source {
+            url: "http://cache.example/sub".parse().unwrap(),
+            keys: Arc::new([key(1).public_key()].into_iter().collect()),
+            priority: 0,
+            kind: SourceKind::Upstream,
+        }
+    }
+
+    fn text(url: &str, compression: &str, sign: impl FnOnce(&mut NarInfo)) -> Vec<u8> {
+        let text = format!(
+            "StorePath: /nix/store/{HASH}-a\nURL: {url}\nCompression: {compression}\n\
+             NarHash: sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s\nNarSize: 9\nReferences: \n"
+        );
+        let mut info: NarInfo = text.parse().unwrap();
+        sign(&mut info);
+        info.to_text().into_bytes()
+    }
+
+    fn reason(text: &[u8]) -> RefusalReason {
+        admit(text, &HASH.parse().unwrap(), &source()).unwrap_err().reason
+    }
+
+    #[test]
+    fn a_signed_narinfo_of_the_right_path_is_admitted() {
+        let sign = |info: &mut NarInfo| info.sigs = vec![key(1).sign(&info.fingerprint())];
+        let info = admit(&text("nar/x.nar", "none", sign), &HASH.parse().unwrap(), &source()).unwrap();
+        assert_eq!(nar_url(&info, &source()).unwrap().as_str(), "http://cache.example/sub/nar/x.nar");
+    }
+
+    #[test]
+    fn each_fault_has_its_reason() {
+        let sign = |info: &mut NarInfo| info.sigs = vec![key(1).sign(&info.fingerprint())];
+        assert_eq!(reason(b"<html>"), RefusalReason::BadNarinfo);
+        assert_eq!(reason(&text("nar/x.nar", "none", |_| {})), RefusalReason::Unsigned);
+        let forged = |info: &mut NarInfo| info.sigs = vec![key(2).sign(&info.fingerprint())];
+        assert_eq!(reason(&text("nar/x.nar", "none", forged)), RefusalReason::BadSignature);
+        let stranger = |info: &mut NarInfo| {
+            let other = SecretKey::from_seed("other-1", &[3; 32]).unwrap();
+            info.sigs = vec![other.sign(&info.fingerprint())];
+        };
+        assert_eq!(reason(&text("nar/x.nar", "none", stranger)), RefusalReason::UntrustedKey);
+        for url in ["file:///etc/passwd", "../x.nar", "/x.nar", "http://elsewhere.example/x.nar"] {
+            assert_eq!(reason(&text(url, "none", sign)), RefusalReason::ForbiddenUrl, "{url}");
+        }
+        assert_eq!(reason(&text("nar/x.nar", "lrzip", sign)), RefusalReason::UnknownCompression);
+        let odd = String::from_utf8(text("nar/x.nar", "none", sign)).unwrap().replace("none", "rot13");
+        assert_eq!(reason(odd.as_bytes()), RefusalReason::UnknownCompression);
+        let other = String::from_utf8(text("nar/x.nar", "none", sign)).unwrap().replace(HASH, &HASH.replace("00b", "00c"));
+        assert_eq!(reason(other.as_bytes()), RefusalReason::WrongPath);
+    }
+}

@@ -1,0 +1,138 @@
+//! What is remembered from pass to pass.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use granary_nix::{HashPart, NarInfo, PublicKeys};
+use granary_placement::report::{CatalogReport, Refusal, RefusalReason};
+
+/// The first pause after a repeated refusal.
+const PAUSE: Duration = Duration::from_secs(30);
+/// The longest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10 * 60);
+
+/// What is remembered from pass to pass. All of it can be lost: a restarted mirror reads the tree and asks the sources.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// The keys by which `known` was verified.
+    keys: PublicKeys,
+    /// Verified narinfos, in whatever form they came.
+    pub(super) known: HashMap<HashPart, Arc<NarInfo>>,
+    /// What was refused and has not been published since.
+    refused: HashMap<HashPart, Standing>,
+    /// What each policy's report said last.
+    pub(super) policies: HashMap<String, LastReport>,
+}
+
+/// The parts of a policy's report that outlive a pass which could not find them out again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LastReport {
+    pub(super) catalog: Option<CatalogReport>,
+    pub(super) ended: Option<String>,
+}
+
+/// A refusal that stands.
+#[derive(Debug)]
+struct Standing {
+    refusal: Refusal,
+    times: u32,
+    not_before: Option<Instant>,
+}
+
+impl Memory {
+    /// Forgets what was verified by other keys than `keys`.
+    pub(super) fn trust(&mut self, keys: &PublicKeys) {
+        if self.keys != *keys {
+            self.known.clear();
+            self.keys.clone_from(keys);
+        }
+    }
+
+    /// Records a refusal; whether it stood already. `bytes` says that a NAR file was had and was bad: only such an artifact
+    /// is not tried again with every pass.
+    pub(super) fn refuse(&mut self, hash: HashPart, refusal: &Refusal, bytes: bool, now: Instant) -> bool {
+        let before = self.refused.remove(&hash);
+        let again = before.is_some();
+        let times = before.map_or(0, |standing| standing.times) + u32::from(bytes);
+        let pause = times.checked_sub(2).filter(|_| bytes).map(pause);
+        let not_before = pause.and_then(|pause| now.checked_add(pause));
+        self.refused.insert(hash, Standing { refusal: refusal.clone(), times, not_before });
+        again
+    }
+
+    /// The artifact is good now.
+    pub(super) fn accept(&mut self, hash: &HashPart) {
+        self.refused.remove(hash);
+    }
+
+    /// The refusal that still holds without trying again.
+    pub(super) fn standing(&self, hash: &HashPart, now: Instant) -> Option<&Refusal> {
+        let standing = self.refused.get(hash)?;
+        standing.not_before.is_some_and(|time| now < time).then_some(&standing.refusal)
+    }
+
+    /// Whether what is remembered about the artifact led to its refusal, so that the sources must be asked anew.
+    pub(super) fn is_doubtful(&self, hash: &HashPart) -> bool {
+        self.refused.get(hash).is_some_and(|standing| {
+            !matches!(standing.refusal.reason, RefusalReason::MissingReference | RefusalReason::Disk)
+        })
+    }
+
+    /// Forgets everything about artifacts that nobody wants.
+    pub(super) fn keep(&mut self, wanted: &HashSet<HashPart>, policies: &HashSet<&str>) {
+        self.known.retain(|hash, _| wanted.contains(hash));
+        self.refused.retain(|hash, _| wanted.contains(hash));
+        self.policies.retain(|name, _| policies.contains(name.as_str()));
+    }
+}
+
+fn pause(doublings: u32) -> Duration {
+    PAUSE.saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX)).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash() -> HashPart {
+        "00bgd045z0d4icpbc2yyz4gx48ak44la".parse().unwrap()
+    }
+
+    fn refusal(reason: RefusalReason) -> Refusal {
+        Refusal { store_path: "p".into(), reason, message: "m".into(), source: "s".into() }
+    }
+
+    #[test]
+    fn a_refused_artifact_is_tried_at_once_and_then_ever_more_rarely() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        let bad = refusal(RefusalReason::NarHash);
+        assert!(!memory.refuse(hash(), &bad, true, now));
+        assert_eq!(memory.standing(&hash(), now), None, "the next pass tries again");
+        assert!(memory.refuse(hash(), &bad, true, now));
+        assert_eq!(memory.standing(&hash(), now + Duration::from_secs(29)), Some(&bad));
+        assert_eq!(memory.standing(&hash(), now + Duration::from_secs(30)), None);
+        for _ in 0..40 {
+            memory.refuse(hash(), &bad, true, now);
+        }
+        assert!(memory.standing(&hash(), now + LONGEST_PAUSE).is_none());
+        assert!(memory.is_doubtful(&hash()));
+        memory.refuse(hash(), &refusal(RefusalReason::NotFound), false, now);
+        assert!(memory.standing(&hash(), now).is_none(), "to ask for a narinfo costs little");
+        memory.accept(&hash());
+        assert!(!memory.is_doubtful(&hash()) && memory.standing(&hash(), now).is_none());
+    }
+
+    #[test]
+    fn other_keys_make_everything_unknown() {
+        let mut memory = Memory::default();
+        let info = "StorePath: /nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-a\nURL: x\n\
+                    NarHash: sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s\nNarSize: 9\n";
+        memory.known.insert(hash(), Arc::new(info.parse().unwrap()));
+        memory.trust(&PublicKeys::default());
+        assert_eq!(memory.known.len(), 1);
+        let key = granary_nix::SecretKey::from_seed("k", &[1; 32]).unwrap().public_key();
+        memory.trust(&[key].into_iter().collect());
+        assert!(memory.known.is_empty());
+    }
+}

@@ -1,0 +1,253 @@
+//! One pass, step by step.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use granary_fetch::{Fetcher, SourceKind, source};
+use granary_nix::{HashPart, NarInfo, PublicKeys, StorePath};
+use granary_placement::report::{PolicyReport, UpstreamReport};
+
+use super::job::Job;
+use super::memory::Memory;
+use super::obtain::{Context, Problem};
+use super::outcome::{Observer, PassOutcome};
+use super::plan::{self, Blame};
+use super::pull::{self, Order, Pulled};
+use super::report::{PolicyState, Refusals, passes, refused};
+use super::resolve::{Closure, resolve};
+use crate::tree::{Tree, TreeError};
+
+/// How often the observer is told of progress, at most.
+const PROGRESS: Duration = Duration::from_millis(250);
+
+/// See [`super::Syncer::pass`].
+pub(super) async fn run(
+    tree: &Arc<Tree>,
+    fetcher: &Fetcher,
+    memory: &mut Memory,
+    job: &Job,
+    observer: &dyn Observer,
+) -> PassOutcome {
+    let mut sources = job.sources.clone();
+    source::order(&mut sources);
+    let keys = Arc::new(all_keys(job));
+    memory.trust(&keys);
+    let context = Context { tree: Arc::clone(tree), fetcher: fetcher.clone(), sources: sources.into() };
+    let roots = job.policies.iter().flat_map(|policy| &policy.roots);
+    let closure = resolve(&context, memory, &keys, roots).await;
+    let order = plan::order(&closure);
+    let blamed = plan::blame(&closure, &order);
+
+    let mut pass = Pass::new(tree, memory, observer, job, &closure);
+    pass.look().await;
+    for (path, problem) in closure.lost.values() {
+        pass.refuse(path, problem, problem.fault.is_transient(), false);
+    }
+    for (path, blame) in order.iter().filter_map(|hash| Some((&closure.found.get(hash)?.info.store_path, blamed.get(hash)?))) {
+        if pass.is_wanted_here(&path.hash_part()) {
+            pass.refuse(path, &Problem::from(blame), passes(blame.reason), false);
+        }
+    }
+    pass.write_catalog(&closure, |hash| !blamed.contains_key(hash)).await;
+    pass.progress();
+
+    let orders = pass.orders(&closure, &order, |hash| !blamed.contains_key(hash));
+    pull::pull_all(&context, orders, |pulled| pass.pulled(pulled)).await;
+    pass.end(&context, job, &closure).await
+}
+
+/// The keys of every source: whatever one of them signed may stand on our disk.
+fn all_keys(job: &Job) -> PublicKeys {
+    let mut keys = Vec::new();
+    for key in job.sources.iter().flat_map(|source| source.keys.as_slice()) {
+        if !keys.contains(key) {
+            keys.push(key.clone());
+        }
+    }
+    keys.into_iter().collect()
+}
+
+/// A pass over a resolved closure.
+struct Pass<'p> {
+    tree: &'p Arc<Tree>,
+    memory: &'p mut Memory,
+    observer: &'p dyn Observer,
+    policies: Vec<PolicyState>,
+    /// What this mirror holds by any policy.
+    assigned: HashSet<HashPart>,
+    refusals: Refusals,
+    outcome: PassOutcome,
+    told: Instant,
+}
+
+impl<'p> Pass<'p> {
+    fn new(
+        tree: &'p Arc<Tree>,
+        memory: &'p mut Memory,
+        observer: &'p dyn Observer,
+        job: &Job,
+        closure: &Closure,
+    ) -> Self {
+        let state = |policy: &super::PolicyJob| {
+            let last = memory.policies.get(&policy.name).cloned().unwrap_or_default();
+            PolicyState::new(policy, closure, last, tree)
+        };
+        let policies: Vec<PolicyState> = job.policies.iter().map(state).collect();
+        let assigned = policies.iter().flat_map(|policy| &policy.assigned).copied().collect();
+        let (refusals, outcome) = (Refusals::new(), PassOutcome::default());
+        Self { tree, memory, observer, policies, assigned, refusals, outcome, told: Instant::now() }
+    }
+
+    /// Looks whether what was published is still there.
+    async fn look(&self) {
+        let assigned: Vec<HashPart> = self.assigned.iter().copied().collect();
+        self.blocking(move |tree| {
+            for hash in assigned.iter().filter(|hash| tree.holds(hash)) {
+                tree.still_holds(hash);
+            }
+        })
+        .await;
+    }
+
+    /// Whether it is assigned to this mirror and not there.
+    fn is_wanted_here(&self, hash: &HashPart) -> bool {
+        self.assigned.contains(hash) && !self.tree.holds(hash)
+    }
+
+    /// Writes the narinfos of everything that can be had, wherever it is held. What was refused for its bytes, and has not
+    /// been published since, is left out: its NAR file is not one to send clients for.
+    async fn write_catalog(&mut self, closure: &Closure, good: impl Fn(&HashPart) -> bool) {
+        let good = |hash: &HashPart| good(hash) && !self.memory.is_doubtful(hash);
+        let infos: Vec<Arc<NarInfo>> =
+            closure.found.iter().filter(|(hash, _)| good(hash)).map(|(_, found)| Arc::clone(&found.info)).collect();
+        let written = move |tree: &Tree| tree.put_in_catalog(infos.iter().map(AsRef::as_ref));
+        self.disk("write the catalog", written).await;
+    }
+
+    /// What is to be pulled, references first.
+    fn orders(&self, closure: &Closure, order: &[HashPart], good: impl Fn(&HashPart) -> bool) -> Vec<Order> {
+        let now = Instant::now();
+        let wanted = order.iter().filter(|hash| self.is_wanted_here(hash) && good(hash));
+        let order = |hash| {
+            let standing = self.memory.standing(hash, now).map(|refusal| refusal.reason);
+            Some(Order { found: closure.found.get(hash)?.clone(), standing })
+        };
+        wanted.filter_map(order).collect()
+    }
+
+    fn pulled(&mut self, pulled: Pulled) {
+        let Pulled { path, result } = pulled;
+        let hash = path.hash_part();
+        match result {
+            Ok(Some(bytes)) => {
+                tracing::info!(%path, bytes, "published");
+                self.memory.accept(&hash);
+                self.outcome.published += 1;
+                self.outcome.published_bytes += bytes;
+                self.observer.published(&path, bytes);
+            }
+            Ok(None) => {
+                if let Some(refusal) = self.memory.standing(&hash, Instant::now()).cloned() {
+                    self.observer.refused(&refusal, true);
+                    self.refusals.insert(hash, super::report::Refused { refusal, transient: false });
+                }
+            }
+            Err(problem) => {
+                let reason = problem.fault.reason;
+                let transient = problem.fault.is_transient() || self.needs_transient(&problem);
+                let bytes = !transient && reason != granary_placement::report::RefusalReason::MissingReference;
+                self.refuse(&path, &problem, transient, bytes);
+            }
+        }
+        if self.told.elapsed() >= PROGRESS {
+            self.progress();
+        }
+    }
+
+    fn refuse(&mut self, path: &StorePath, problem: &Problem, transient: bool, bytes: bool) {
+        let refused = refused(path, &problem.fault, &problem.source, transient);
+        let again = self.memory.refuse(path.hash_part(), &refused.refusal, bytes, Instant::now());
+        if again {
+            tracing::debug!(%path, reason = %problem.fault.reason, fault = %problem.fault, "still refused");
+        } else {
+            tracing::warn!(%path, reason = %problem.fault.reason, fault = %problem.fault, source = problem.source, "refused");
+        }
+        self.observer.refused(&refused.refusal, again);
+        self.refusals.insert(path.hash_part(), refused);
+    }
+
+    fn reports(&self, ended: bool) -> Vec<PolicyReport> {
+        self.policies.iter().map(|policy| policy.report(self.tree, &self.refusals, ended)).collect()
+    }
+
+    fn progress(&mut self) {
+        self.observer.progress(&self.reports(false));
+        self.told = Instant::now();
+    }
+
+    async fn end(mut self, context: &Context, job: &Job, closure: &Closure) -> PassOutcome {
+        let now = jiff::Timestamp::now();
+        for policy in &mut self.policies {
+            policy.end(closure, self.tree, now);
+        }
+        self.clean(job, closure).await;
+        self.outcome.policies = self.reports(true);
+        for (policy, state) in job.policies.iter().zip(&self.policies) {
+            self.memory.policies.insert(policy.name.clone(), state.last());
+        }
+        self.outcome.refused = self.refusals.into_values().map(|refused| refused.refusal).collect();
+        self.outcome.refused.sort_by(|one, other| one.store_path.cmp(&other.store_path));
+        let upstreams = context.sources.iter().filter(|source| source.kind == SourceKind::Upstream);
+        let upstream = |source: &granary_fetch::Source| {
+            let message = context.fetcher.trouble(source);
+            UpstreamReport { url: source.url.to_string(), ok: message.is_none(), message }
+        };
+        self.outcome.upstreams = upstreams.map(upstream).collect();
+        self.outcome
+    }
+
+    /// Brings quarantine and catalog to what this pass found, unless it could not find out everything.
+    async fn clean(&mut self, job: &Job, closure: &Closure) {
+        let refused: Vec<_> =
+            self.refusals.iter().map(|(hash, refused)| (*hash, refused.refusal.clone())).collect();
+        self.disk("write the quarantine", move |tree| {
+            refused.iter().try_for_each(|(hash, refusal)| tree.put_in_quarantine(hash, refusal))
+        })
+        .await;
+        if closure.lost.values().any(|(_, problem)| problem.fault.is_transient()) {
+            return;
+        }
+        let refused: HashSet<HashPart> = self.refusals.keys().copied().collect();
+        let members = || self.policies.iter().flat_map(|policy| &policy.members);
+        let good = members().filter(|hash| !refused.contains(hash));
+        // What stands in the tree keeps all that it needs.
+        let kept: Vec<&StorePath> =
+            good.filter_map(|hash| closure.found.get(hash)).map(|found| &found.info.store_path).collect();
+        let kept: HashSet<HashPart> = plan::members(closure, kept.into_iter()).into_iter().collect();
+        let wanted: HashSet<HashPart> = members().copied().collect();
+        self.memory.keep(&wanted, &job.policies.iter().map(|policy| policy.name.as_str()).collect());
+        self.disk("tidy up", move |tree| {
+            tree.prune_quarantine(&refused)?;
+            tree.prune_catalog(&kept).map(drop)
+        })
+        .await;
+    }
+
+    /// Whether a reference that is to blame may come right by itself.
+    fn needs_transient(&self, problem: &Problem) -> bool {
+        problem.blame.as_ref().is_some_and(|Blame { culprit: _, reason }| passes(*reason))
+    }
+
+    /// Does something with the disk that must not fail silently, and need not end the pass.
+    async fn disk(&self, action: &'static str, work: impl FnOnce(&Tree) -> Result<(), TreeError> + Send + 'static) {
+        if let Some(Err(error)) = self.blocking(work).await {
+            tracing::error!(%error, "cannot {action}");
+        }
+    }
+
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Tree) -> T + Send + 'static) -> Option<T> {
+        let tree = Arc::clone(self.tree);
+        tokio::task::spawn_blocking(move || work(&tree)).await.ok()
+    }
+}

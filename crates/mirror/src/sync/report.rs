@@ -1,0 +1,128 @@
+//! The reports of the policies, from the state of the tree and of the pass.
+
+use std::collections::HashMap;
+
+use granary_fetch::Fault;
+use granary_nix::{Hash, HashPart};
+use granary_placement::report::{CatalogReport, PolicyReport, Refusal, RefusalReason};
+
+use super::job::PolicyJob;
+use super::memory::LastReport;
+use super::plan;
+use super::resolve::Closure;
+use crate::tree::Tree;
+
+/// A refusal of this pass.
+#[derive(Clone, Debug)]
+pub(super) struct Refused {
+    pub(super) refusal: Refusal,
+    /// Whether a later pass may find it good without anybody doing anything.
+    pub(super) transient: bool,
+}
+
+/// Everything refused in this pass.
+pub(super) type Refusals = HashMap<HashPart, Refused>;
+
+/// One policy in one pass.
+#[derive(Debug)]
+pub(super) struct PolicyState {
+    name: String,
+    /// The closure, sorted.
+    pub(super) members: Vec<HashPart>,
+    /// Those of them that this mirror holds.
+    pub(super) assigned: Vec<HashPart>,
+    catalog_error: Option<String>,
+    /// Whether a part of the closure may be unknown.
+    partial: bool,
+    last: LastReport,
+}
+
+impl PolicyState {
+    pub(super) fn new(job: &PolicyJob, closure: &Closure, last: LastReport, tree: &Tree) -> Self {
+        let members = plan::members(closure, job.roots.iter());
+        let assigned = members.iter().filter(|hash| job.assigned.contains(hash)).copied().collect();
+        let mut lost: Vec<_> = members.iter().filter_map(|hash| closure.lost.get(hash)).collect();
+        lost.sort_by_key(|(path, problem)| (!problem.fault.is_transient(), path.clone()));
+        let catalog_error = lost.first().map(|(path, problem)| {
+            let (lost, all, Fault { reason, message }) = (lost.len(), members.len(), &problem.fault);
+            format!("{lost} of {all} store paths cannot be resolved, such as {path}: {reason}: {message}")
+        });
+        let partial = lost.first().is_some_and(|(_, problem)| problem.fault.is_transient());
+        let mut state = Self { name: job.name.clone(), members, assigned, catalog_error, partial, last };
+        if !partial {
+            state.last.catalog = Some(state.catalog(closure, tree));
+        }
+        state
+    }
+
+    /// For the next pass.
+    pub(super) fn last(&self) -> LastReport {
+        self.last.clone()
+    }
+
+    fn catalog(&self, closure: &Closure, tree: &Tree) -> CatalogReport {
+        let size = |hash: &HashPart| {
+            tree.file_size(hash).or_else(|| closure.found.get(hash).and_then(|found| found.info.file_size))
+        };
+        let names: Vec<&str> = self.members.iter().map(HashPart::as_str).collect();
+        CatalogReport {
+            artifacts: self.members.len() as u64,
+            digest: Hash::of(names.join("\n").as_bytes()).to_hex(),
+            bytes: self.members.iter().filter_map(size).sum(),
+        }
+    }
+
+    /// The pass is over.
+    pub(super) fn end(&mut self, closure: &Closure, tree: &Tree, now: jiff::Timestamp) {
+        self.last.ended = Some(now.to_string());
+        // NAR files have sizes now that no narinfo stated.
+        if !self.partial {
+            self.last.catalog = Some(self.catalog(closure, tree));
+        }
+    }
+
+    /// The state now; `ended` says that the pass is over.
+    pub(super) fn report(&self, tree: &Tree, refusals: &Refusals, ended: bool) -> PolicyReport {
+        let mut report = PolicyReport {
+            name: self.name.clone(),
+            catalog: self.last.catalog.clone(),
+            catalog_error: self.catalog_error.clone(),
+            assigned: self.assigned.len() as u64,
+            verified: 0,
+            verified_bytes: 0,
+            refused: 0,
+            last_pass: self.last.ended.clone(),
+            synced: false,
+        };
+        let mut settled = !self.partial;
+        for hash in &self.assigned {
+            if let Some(bytes) = tree.file_size(hash) {
+                report.verified += 1;
+                report.verified_bytes += bytes;
+            } else if let Some(refused) = refusals.get(hash) {
+                report.refused += 1;
+                settled &= !refused.transient;
+            } else {
+                settled = false;
+            }
+        }
+        report.synced = ended && settled;
+        report
+    }
+}
+
+/// The report's word for a problem.
+pub(super) fn refused(path: &granary_nix::StorePath, fault: &Fault, source: &str, transient: bool) -> Refused {
+    let refusal = Refusal {
+        store_path: path.to_string(),
+        reason: fault.reason,
+        message: fault.message.clone(),
+        source: source.to_owned(),
+    };
+    Refused { refusal, transient }
+}
+
+/// Whether what needs an artifact with this fault may be had later.
+pub(super) fn passes(reason: RefusalReason) -> bool {
+    Fault::new(reason, "").is_transient()
+}

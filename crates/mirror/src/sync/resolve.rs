@@ -1,0 +1,99 @@
+//! The closure of the roots: which artifacts there are, by narinfos that are signed.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use granary_nix::{HashPart, NarInfo, PublicKeys, StorePath};
+use tokio::task::JoinSet;
+
+use super::memory::Memory;
+use super::obtain::{Context, Found, Problem};
+
+/// Narinfos that are asked for at once.
+const AT_ONCE: usize = 32;
+
+/// What became of the paths in the closure.
+#[derive(Debug, Default)]
+pub(super) struct Closure {
+    /// Those with a narinfo that counts.
+    pub(super) found: HashMap<HashPart, Found>,
+    /// Those without, and why.
+    pub(super) lost: HashMap<HashPart, (StorePath, Problem)>,
+}
+
+/// Resolves the closure of `roots`, many narinfos at once. What is known from earlier, or is on our disk and signed by
+/// one of `keys`, is not asked for, unless it is in doubt.
+pub(super) async fn resolve(
+    context: &Context,
+    memory: &mut Memory,
+    keys: &Arc<PublicKeys>,
+    roots: impl Iterator<Item = &StorePath>,
+) -> Closure {
+    let mut closure = Closure::default();
+    let mut seen = HashSet::new();
+    let mut open: VecDeque<StorePath> = VecDeque::new();
+    let mut running: JoinSet<(StorePath, Result<Found, Problem>)> = JoinSet::new();
+    open.extend(roots.filter(|root| seen.insert(root.hash_part())).cloned());
+    loop {
+        while running.len() < AT_ONCE
+            && let Some(path) = open.pop_front()
+        {
+            let hash = path.hash_part();
+            let doubtful = memory.is_doubtful(&hash);
+            if let Some(info) = memory.known.get(&hash).filter(|info| !doubtful && info.store_path == path) {
+                open.extend(info.references.iter().filter(|path| seen.insert(path.hash_part())).cloned());
+                closure.found.insert(hash, Found { info: Arc::clone(info), origin: None });
+                continue;
+            }
+            let (context, keys) = (context.clone(), Arc::clone(keys));
+            running.spawn(async move {
+                let found = one(&context, keys, &path, doubtful).await;
+                (path, found)
+            });
+        }
+        // A task of ours does not panic; if one did, its path would be missing from the closure, and nothing worse.
+        let Some(Ok((path, result))) = running.join_next().await else { break };
+        let hash = path.hash_part();
+        match result {
+            Ok(found) => {
+                open.extend(found.info.references.iter().filter(|path| seen.insert(path.hash_part())).cloned());
+                memory.known.insert(hash, Arc::clone(&found.info));
+                closure.found.insert(hash, found);
+            }
+            Err(problem) => {
+                closure.lost.insert(hash, (path, problem));
+            }
+        }
+    }
+    closure
+}
+
+async fn one(context: &Context, keys: Arc<PublicKeys>, path: &StorePath, doubtful: bool) -> Result<Found, Problem> {
+    if doubtful {
+        return match context.find(path).await {
+            Err(problem) if problem.fault.is_transient() => on_disk(context, keys, path).await.ok_or(problem),
+            result => result,
+        };
+    }
+    match on_disk(context, keys, path).await {
+        Some(found) => Ok(found),
+        None => context.find(path).await,
+    }
+}
+
+/// The narinfo in the tree, else in the catalog, if it is about `path` and still trusted.
+async fn on_disk(context: &Context, keys: Arc<PublicKeys>, path: &StorePath) -> Option<Found> {
+    let (tree, path) = (Arc::clone(&context.tree), path.clone());
+    let read = move || {
+        let hash = path.hash_part();
+        let good = |info: &NarInfo| info.store_path == path && keys.verify(info).is_ok();
+        let published = tree.published_narinfo(&hash).filter(good);
+        if published.is_none() && tree.holds(&hash) {
+            tracing::warn!(%path, "the published narinfo is not one that is trusted now; the artifact is pulled again");
+            tree.forget(&hash);
+        }
+        let info = published.or_else(|| tree.catalog_narinfo(&hash).filter(good))?;
+        Some(Found { info: Arc::new(info), origin: None })
+    };
+    tokio::task::spawn_blocking(read).await.ok()?
+}
