@@ -95,10 +95,10 @@ impl<L: LeaseStore> Election<L> {
     async fn try_acquire(&self, remembered: &mut Option<decide::Remembered>) -> Result<bool, LeaseError> {
         let Self { lease, identity, timings } = self;
         let read = lease.get().await?;
-        let observed = read.as_ref().map(|read| lease.spec(read));
+        let seen = read.as_ref().map(|read| lease.seen(read));
         let now = Instant::now().into_std();
-        let spec = decide::held(identity, timings.duration, observed, Timestamp::now());
-        match (decide::acquire(identity, timings.duration, remembered.take(), observed, now), read) {
+        let spec = decide::held(identity, timings.duration, seen.map(|seen| seen.spec), Timestamp::now());
+        match (decide::acquire(identity, timings.duration, remembered.take(), seen, now), read) {
             (Step::Wait(wait), _) => {
                 *remembered = Some(wait);
                 return Ok(false);
@@ -142,7 +142,7 @@ impl<L: LeaseStore> Election<L> {
         let Self { lease, identity, timings } = self;
         let attempt = async {
             let read = lease.get().await?;
-            let observed = read.as_ref().map(|read| lease.spec(read));
+            let observed = read.as_ref().map(|read| lease.seen(read).spec);
             if !decide::is_ours(identity, observed) {
                 return Ok(false);
             }
@@ -169,7 +169,7 @@ impl<L: LeaseStore> Election<L> {
     async fn release(&self) {
         let attempt = async {
             let Some(read) = self.lease.get().await? else { return Ok(()) };
-            let spec = self.lease.spec(&read);
+            let spec = self.lease.seen(&read).spec;
             if !decide::is_ours(&self.identity, Some(spec)) {
                 return Ok(());
             }

@@ -5,6 +5,8 @@ use std::future::Future;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::{Api, Client, api::PostParams};
 
+use super::decide::Seen;
+
 /// Why a request about the lease failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
@@ -32,7 +34,7 @@ pub trait LeaseStore: Send + Sync {
     /// Reads the lease.
     fn get(&self) -> impl Future<Output = Result<Option<Self::Read>, LeaseError>> + Send;
     /// What a lease that was read says.
-    fn spec<'a>(&self, read: &'a Self::Read) -> &'a LeaseSpec;
+    fn seen<'a>(&self, read: &'a Self::Read) -> Seen<'a>;
     /// Creates the lease.
     fn create(&self, spec: LeaseSpec) -> impl Future<Output = Result<(), LeaseError>> + Send;
     /// Replaces the lease that was read.
@@ -72,8 +74,9 @@ impl LeaseStore for KubeLease {
         Ok(lease.map(|mut lease| ReadLease { spec: lease.spec.take().unwrap_or_default(), lease }))
     }
 
-    fn spec<'a>(&self, read: &'a ReadLease) -> &'a LeaseSpec {
-        &read.spec
+    fn seen<'a>(&self, read: &'a ReadLease) -> Seen<'a> {
+        let version = read.lease.metadata.resource_version.as_deref().unwrap_or_default();
+        Seen { version, spec: &read.spec }
     }
 
     async fn create(&self, spec: LeaseSpec) -> Result<(), LeaseError> {
