@@ -32,7 +32,11 @@
 pub mod config;
 pub mod context;
 pub mod election;
+pub mod http;
 pub mod kube_ext;
 pub mod map;
 pub mod metrics;
+pub mod mirror;
+pub mod poll;
 pub mod reports;
+pub mod stores;

@@ -118,10 +118,10 @@ pub struct MirrorStatus {
 /// Whether a replica serves.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ObservedState {
-    /// It has not answered yet.
+    /// It has not answered yet, or does not yet hold what it is assigned.
     #[default]
     Joining,
-    /// It answers.
+    /// It answers, and clients are sent to it.
     Serving,
     /// It answered once, and no longer does.
     Unreachable,

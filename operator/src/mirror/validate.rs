@@ -1,0 +1,434 @@
+//! Step 2, pure: what is built, or why nothing can be. The rules are those of the CRD, checked again: an object may be older than
+//! a rule, or its definition may have been installed without them.
+
+use granary_crds::{
+    CacheMirror, InvalidSize, Size,
+    cache_mirror::{
+        CacheMirrorSpec, Filesystem, MAX_NAME, MAX_REPLICAS, PublishNarinfo, ServiceType, Storage,
+        VolumeClaim,
+    },
+    is_host_path, is_public_key, is_public_url, is_upstream_url,
+};
+use granary_placement::{MirrorMap, MirrorName};
+use k8s_openapi::{api::core::v1::Toleration, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use kube::Resource;
+
+use super::names::Labels;
+
+/// A `CacheMirror` that passed: the only input of the steps after this one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidatedMirror {
+    /// The name of the `CacheMirror`.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// What its children name as their owner.
+    pub owner: OwnerReference,
+    /// The holders, in order of ordinal.
+    pub holders: Vec<Holder>,
+    /// Where to pull from, in the order of the spec.
+    pub upstreams: Vec<Upstream>,
+    /// Where the artifacts lie.
+    pub storage: Disk,
+    /// Labels that a node must have.
+    pub selector: Labels,
+    /// Taints that keep nothing away.
+    pub tolerations: Vec<Toleration>,
+    /// A port of the node that leads to the holder on it.
+    pub host_port: Option<u16>,
+    /// The type of the Service over all holders.
+    pub service_type: ServiceType,
+    /// Who gets `Mirrors:` lines.
+    pub publish_narinfo: PublishNarinfo,
+}
+
+/// One replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its name.
+    pub name: MirrorName,
+    /// Its public URL.
+    pub url: Option<String>,
+    /// Where it runs.
+    pub place: Place,
+}
+
+/// Where a holder runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On this node and no other: its disk is there.
+    Pinned(String),
+    /// Where the scheduler puts it: its volume follows it.
+    Anywhere,
+    /// Nowhere yet: the mirror map does not say on which node its disk is, so nothing is built for it.
+    Waiting,
+}
+
+/// Where the artifacts lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// A directory on the node.
+    HostPath(String),
+    /// A volume of the cluster.
+    Volume {
+        /// The class that provides it; `None`: the default one.
+        class: Option<String>,
+        /// Its size.
+        size: String,
+    },
+}
+
+/// A binary cache to pull from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Its URL.
+    pub url: String,
+    /// The keys that are trusted for it.
+    pub public_keys: Vec<String>,
+    /// Lower is asked first.
+    pub priority: u16,
+}
+
+/// What is wrong with a spec. Each says what to change.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// The object has no namespace or no uid: the API server always gives both.
+    #[error("the object has no {0}")]
+    Incomplete(&'static str),
+    /// The name cannot be part of other names.
+    #[error(
+        "the name {0:?} cannot be used: at most {MAX_NAME} lower case letters, digits and '-', beginning with a letter, and not ending in '-' and a number"
+    )]
+    Name(String),
+    /// Too few or too many replicas.
+    #[error("spec.replicas is {0}: it must be 1 to {MAX_REPLICAS}")]
+    Replicas(i32),
+    /// Two storages.
+    #[error(
+        "two storages in one mirror: keep hostPath or volumeClaim in spec.storage.filesystem and remove the other"
+    )]
+    TwoStorages,
+    /// No storage.
+    #[error("no storage: set hostPath or volumeClaim in spec.storage.filesystem")]
+    NoStorage,
+    /// A host path that is none.
+    #[error(
+        "spec.storage.filesystem.hostPath is {0:?}: write an absolute path below / without '.' or '..', for example /srv/granary"
+    )]
+    HostPath(String),
+    /// A size that is none.
+    #[error("{field} is {value:?}: {source}")]
+    Size {
+        /// The field.
+        field: &'static str,
+        /// What it is.
+        value: String,
+        /// Why it is none.
+        source: InvalidSize,
+    },
+    /// No upstream.
+    #[error("spec.upstreams is empty: name at least one binary cache to pull from")]
+    NoUpstream,
+    /// A URL that is none, or has what a URL may not have here.
+    #[error(
+        "{field} is {value:?}: write http://host[:port][/path] or https://…, without a trailing slash, a query, a user name or a password"
+    )]
+    Url {
+        /// The field.
+        field: &'static str,
+        /// What it is.
+        value: String,
+    },
+    /// An upstream named twice.
+    #[error("spec.upstreams names {0} twice: remove one")]
+    RepeatedUpstream(String),
+    /// No key.
+    #[error("spec.upstreams: {0} has no public key, so that nothing of it could be trusted: add publicKeys")]
+    NoKey(String),
+    /// A key that is none.
+    #[error(
+        "spec.upstreams: {key:?} of {url} is not a Nix public key: write name:base64 as in trusted-public-keys"
+    )]
+    Key {
+        /// The upstream.
+        url: String,
+        /// The key.
+        key: String,
+    },
+    /// A priority out of range.
+    #[error("spec.upstreams: the priority {priority} of {url} must be 0 to 1000")]
+    Priority {
+        /// The upstream.
+        url: String,
+        /// Its priority.
+        priority: i32,
+    },
+    /// One URL for several replicas.
+    #[error(
+        "spec.url is {0:?} for several replicas: write {{ordinal}} in it, so that each has its own, or set spec.replicas to 1"
+    )]
+    OneUrl(String),
+    /// A port that is none.
+    #[error("spec.serving.hostPort is {0}: it must be 1 to 65535")]
+    HostPort(i32),
+}
+
+/// Checks an object. Every fault is returned, not only the first. `map` is the namespace's mirror map: it says on which node a
+/// host path is.
+pub fn validate(object: &CacheMirror, map: Option<&MirrorMap>) -> Result<ValidatedMirror, Vec<Invalid>> {
+    // Complete: a field of the spec that nothing reads does not compile.
+    let CacheMirrorSpec {
+        // The mirror map takes these from the object itself.
+        region: _,
+        zone: _,
+        organization: _,
+        url,
+        upstreams,
+        storage,
+        replicas,
+        nodes,
+        serving,
+        publish,
+        // The driver never comes here when this is set.
+        suspend: _,
+    } = &object.spec;
+    let mut faults = Vec::new();
+
+    let name = object.metadata.name.clone().unwrap_or_default();
+    if !is_name(&name) {
+        faults.push(Invalid::Name(name.clone()));
+    }
+    if !(1..=MAX_REPLICAS).contains(replicas) {
+        faults.push(Invalid::Replicas(*replicas));
+    }
+    if let Some(url) = url {
+        check_url(url, *replicas, &mut faults);
+    }
+    let upstreams = check_upstreams(upstreams, &mut faults);
+    let disk = check_storage(storage, &mut faults);
+    let host_port = serving.host_port.and_then(|port| match u16::try_from(port) {
+        Ok(port) if port > 0 => Some(port),
+        _ => {
+            faults.push(Invalid::HostPort(port));
+            None
+        }
+    });
+    let owner = object.controller_owner_ref(&());
+    if owner.is_none() {
+        faults.push(Invalid::Incomplete("uid"));
+    }
+    let namespace = object.metadata.namespace.clone();
+    if namespace.is_none() {
+        faults.push(Invalid::Incomplete("namespace"));
+    }
+    let (Some(owner), Some(namespace), Some(storage), true) = (owner, namespace, disk, faults.is_empty())
+    else {
+        return Err(faults);
+    };
+    let holders = holders(&name, *replicas, url.as_deref(), &storage, map)
+        .map_err(|_| vec![Invalid::Name(name.clone())])?;
+    Ok(ValidatedMirror {
+        name,
+        namespace,
+        owner,
+        holders,
+        upstreams,
+        storage,
+        selector: nodes.selector.clone(),
+        tolerations: nodes.tolerations.clone(),
+        host_port,
+        service_type: serving.service.type_,
+        publish_narinfo: publish.narinfo,
+    })
+}
+
+fn is_name(name: &str) -> bool {
+    let ends_in_number =
+        name.rsplit_once('-').is_some_and(|(_, end)| end.bytes().all(|byte| byte.is_ascii_digit()));
+    name.len() <= MAX_NAME
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+        && !ends_in_number
+}
+
+fn check_url(url: &str, replicas: i32, faults: &mut Vec<Invalid>) {
+    if !is_public_url(url) {
+        faults.push(Invalid::Url { field: "spec.url", value: url.to_owned() });
+    }
+    if replicas > 1 && !url.contains("{ordinal}") {
+        faults.push(Invalid::OneUrl(url.to_owned()));
+    }
+}
+
+fn check_upstreams(
+    upstreams: &[granary_crds::cache_mirror::Upstream],
+    faults: &mut Vec<Invalid>,
+) -> Vec<Upstream> {
+    if upstreams.is_empty() {
+        faults.push(Invalid::NoUpstream);
+    }
+    let mut checked: Vec<Upstream> = Vec::new();
+    for granary_crds::cache_mirror::Upstream { url, public_keys, priority } in upstreams {
+        if !is_upstream_url(url) {
+            faults.push(Invalid::Url { field: "spec.upstreams[].url", value: url.clone() });
+        }
+        if checked.iter().any(|known| known.url == *url) {
+            faults.push(Invalid::RepeatedUpstream(url.clone()));
+        }
+        if public_keys.is_empty() {
+            faults.push(Invalid::NoKey(url.clone()));
+        }
+        for key in public_keys.iter().filter(|key| !is_public_key(key)) {
+            faults.push(Invalid::Key { url: url.clone(), key: key.clone() });
+        }
+        let checked_priority = u16::try_from(*priority).ok().filter(|priority| *priority <= 1000);
+        if checked_priority.is_none() {
+            faults.push(Invalid::Priority { url: url.clone(), priority: *priority });
+        }
+        checked.push(Upstream {
+            url: url.clone(),
+            public_keys: public_keys.clone(),
+            priority: checked_priority.unwrap_or_default(),
+        });
+    }
+    checked
+}
+
+fn check_storage(storage: &Storage, faults: &mut Vec<Invalid>) -> Option<Disk> {
+    let Storage { filesystem: Filesystem { host_path, volume_claim }, capacity } = storage;
+    let mut size = |field, size: &Size| {
+        if let Err(source) = size.bytes() {
+            faults.push(Invalid::Size { field, value: size.as_str().to_owned(), source });
+        }
+    };
+    size("spec.storage.capacity", capacity);
+    match (host_path, volume_claim) {
+        (Some(_), Some(_)) => {
+            faults.push(Invalid::TwoStorages);
+            None
+        }
+        (None, None) => {
+            faults.push(Invalid::NoStorage);
+            None
+        }
+        (Some(path), None) => {
+            if !is_host_path(path) {
+                faults.push(Invalid::HostPath(path.clone()));
+            }
+            Some(Disk::HostPath(path.clone()))
+        }
+        (None, Some(VolumeClaim { storage_class_name, size: volume })) => {
+            size("spec.storage.filesystem.volumeClaim.size", volume);
+            Some(Disk::Volume { class: storage_class_name.clone(), size: volume.as_str().to_owned() })
+        }
+    }
+}
+
+fn holders(
+    cache_mirror: &str,
+    replicas: i32,
+    url: Option<&str>,
+    storage: &Disk,
+    map: Option<&MirrorMap>,
+) -> Result<Vec<Holder>, granary_placement::NameError> {
+    let ordinals = 0..u32::try_from(replicas).unwrap_or_default();
+    ordinals
+        .map(|ordinal| {
+            let name = MirrorName::of_holder(cache_mirror, ordinal)?;
+            let node =
+                || map.and_then(|map| map.mirror(name.as_str())).and_then(|mirror| mirror.node.clone());
+            let place = match storage {
+                Disk::Volume { .. } => Place::Anywhere,
+                Disk::HostPath(_) => node().map_or(Place::Waiting, Place::Pinned),
+            };
+            Ok(Holder { url: url.map(|url| url.replace("{ordinal}", &ordinal.to_string())), name, place })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mirror::fixtures::{map, mirror, with};
+
+    fn faults(change: &str) -> Vec<String> {
+        let faults = validate(&with(&mirror(), change), Some(&map())).unwrap_err();
+        faults.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_good_one_passes_with_its_nodes_from_the_map() {
+        let valid = validate(&mirror(), Some(&map())).unwrap();
+        assert_eq!((valid.name.as_str(), valid.namespace.as_str()), ("blue", "site"));
+        assert_eq!(valid.owner.controller, Some(true));
+        let holder = |ordinal: usize| {
+            let Holder { name, url, place } = &valid.holders[ordinal];
+            (name.as_str(), url.as_deref(), place.clone())
+        };
+        assert_eq!(valid.holders.len(), 2);
+        assert_eq!(
+            holder(0),
+            ("blue-0", Some("https://blue-0.example.org"), Place::Pinned("metal-7".into()))
+        );
+        assert_eq!(holder(1), ("blue-1", Some("https://blue-1.example.org"), Place::Waiting));
+        assert_eq!((valid.upstreams[0].priority, valid.host_port), (40, None));
+    }
+
+    #[test]
+    fn a_volume_needs_no_node() {
+        let change =
+            "{storage: {filesystem: {hostPath: null, volumeClaim: {size: 5Gi, storageClassName: fast}}}}";
+        let valid = validate(&with(&mirror(), change), None).unwrap();
+        assert_eq!(valid.storage, Disk::Volume { class: Some("fast".into()), size: "5Gi".into() });
+        assert!(valid.holders.iter().all(|holder| holder.place == Place::Anywhere));
+    }
+
+    #[test]
+    fn every_bad_field_is_named() {
+        for (change, words) in [
+            ("{storage: {filesystem: {volumeClaim: {size: 1Gi}}}}", "two storages in one mirror"),
+            ("{storage: {filesystem: {hostPath: null}}}", "no storage"),
+            ("{storage: {filesystem: {hostPath: /srv/../etc}}}", "hostPath is \"/srv/../etc\""),
+            ("{storage: {capacity: 8TB}}", "spec.storage.capacity is \"8TB\""),
+            (
+                "{storage: {filesystem: {hostPath: null, volumeClaim: {size: big}}}}",
+                "volumeClaim.size is \"big\"",
+            ),
+            ("{upstreams: []}", "spec.upstreams is empty"),
+            ("{upstreams: [{url: 'ftp://x', publicKeys: [K]}]}", "spec.upstreams[].url is \"ftp://x\""),
+            ("{upstreams: [{url: 'https://x', publicKeys: []}]}", "https://x has no public key"),
+            (
+                "{upstreams: [{url: 'https://x', publicKeys: ['x:y']}]}",
+                "\"x:y\" of https://x is not a Nix public key",
+            ),
+            ("{upstreams: [{url: 'https://x', publicKeys: [K], priority: -1}]}", "the priority -1"),
+            (
+                "{upstreams: [{url: 'https://x', publicKeys: [K]}, {url: 'https://x', publicKeys: [K]}]}",
+                "names https://x twice",
+            ),
+            ("{url: 'https://blue-{ordinal}/'}", "spec.url is \"https://blue-{ordinal}/\""),
+            ("{url: 'https://blue'}", "write {ordinal} in it"),
+            ("{replicas: 0}", "spec.replicas is 0"),
+            ("{replicas: 17}", "spec.replicas is 17"),
+            ("{serving: {hostPort: 0}}", "hostPort is 0"),
+            ("{serving: {hostPort: 65536}}", "hostPort is 65536"),
+        ] {
+            let found = faults(change);
+            assert!(found.iter().any(|fault| fault.contains(words)), "{change}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn all_faults_come_at_once() {
+        assert_eq!(faults("{replicas: 0, upstreams: [], storage: {filesystem: {hostPath: null}}}").len(), 3);
+    }
+
+    #[test]
+    fn names_that_cannot_be_told_apart_are_refused() {
+        for bad in ["blue-0", "0blue", "Blue", "", &"b".repeat(41)] {
+            let mut object = mirror();
+            object.metadata.name = Some(bad.to_owned());
+            assert_eq!(validate(&object, None), Err(vec![Invalid::Name(bad.to_owned())]));
+        }
+    }
+}
