@@ -1,6 +1,8 @@
 //! The agent in each mirror: pulls, verifies, publishes, reports, and runs nginx in front
+pub mod agent;
 pub mod cli;
 pub mod client;
+pub mod commands;
 pub mod config;
 pub mod front;
 pub mod map;

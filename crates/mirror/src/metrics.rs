@@ -53,7 +53,7 @@ pub struct Metrics {
     policy_artifacts: IntGaugeVec,
     upstream_up: IntGaugeVec,
     map_epoch: IntGauge,
-    front_up: IntGauge,
+    front_ready: IntGauge,
     misses: IntCounterVec,
     miss_bytes: IntCounter,
 }
@@ -99,7 +99,7 @@ impl Metrics {
             )?,
             upstream_up: gauges("upstream_up", "Whether an upstream last answered", &["upstream"])?,
             map_epoch: gauge("map_epoch", "Epoch of the mirror map in force; 0 without one")?,
-            front_up: gauge("front_up", "Whether nginx answers")?,
+            front_ready: gauge("front_ready", "Whether the files that nginx serves by are rendered")?,
             misses: counters("misses_total", "Requests for NAR files that are not in the tree", "result")?,
             miss_bytes: IntCounter::new("miss_bytes_total", "Bytes passed on for misses")?,
             registry: registry.clone(),
@@ -127,7 +127,7 @@ impl Metrics {
         self.published_bytes.set(clamp(report.bytes));
         self.refused.set(clamp(report.refused_total));
         self.map_epoch.set(clamp(report.epoch));
-        self.front_up.set(i64::from(report.front_ready));
+        self.front_ready.set(i64::from(report.front_ready));
         // A policy or upstream that is gone takes its series with it.
         self.upstream_up.reset();
         for report::UpstreamReport { url, ok, message: _ } in &report.upstreams {

@@ -1,0 +1,241 @@
+//! NAR files that clients ask for here and that are held elsewhere: passed on from another mirror or an upstream, and
+//! checked on the way.
+//!
+//! nginx asks for what is not in the tree. The catalog says which artifact the file belongs to and what its bytes are;
+//! the map says which mirrors hold it.
+
+mod sources;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
+use granary_nix::Hash;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::{info, warn};
+
+use super::checked::{self, Cut, Expected};
+use crate::metrics::{Metrics, MissResult};
+use crate::tree::CatalogEntry;
+use sources::{Failure, Place};
+
+pub use sources::Sources;
+
+/// Marks a request between mirrors, which is answered from the tree or not at all. So no request goes in circles.
+pub const HOP: HeaderName = HeaderName::from_static("granary-hop");
+
+/// Requests that are passed on at once; one costs a connection and a chunk or two of memory.
+const AT_ONCE: usize = 64;
+/// A file up to this size is checked before its first byte is passed on, so that a source that lies or breaks off costs
+/// the client nothing. Times [`AT_ONCE`] that is 64 MiB at most.
+const CHECKED_FIRST: u64 = 1 << 20;
+/// Lies that are remembered.
+const MAX_BENCHED: usize = 1024;
+
+/// Answers misses.
+#[derive(Debug)]
+pub struct Misses {
+    sources: Sources,
+    slots: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+    /// URLs whose bytes were wrong. Forgotten at a restart, and when there are too many.
+    benched: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Misses {
+    /// With the places to ask.
+    #[must_use]
+    pub fn new(sources: Sources, metrics: Arc<Metrics>) -> Self {
+        Self { sources, slots: Arc::new(Semaphore::new(AT_ONCE)), metrics, benched: Arc::default() }
+    }
+
+    /// Answers a GET or HEAD for `nar/<file>`.
+    pub async fn answer(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        file: &str,
+        known: Option<CatalogEntry>,
+    ) -> Response<Body> {
+        // Whoever asks with the mark asks the others itself.
+        let Some(known) = known.filter(|_| !headers.contains_key(HOP)) else {
+            self.metrics.miss(MissResult::NotFound);
+            return plain(StatusCode::NOT_FOUND, "no such NAR file\n");
+        };
+        if method == Method::HEAD
+            && let Some(size) = known.file_size
+        {
+            return response(StatusCode::OK, file, &[(header::CONTENT_LENGTH, size.into())], Body::empty());
+        }
+        let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() else {
+            self.metrics.miss(MissResult::Busy);
+            return unavailable("too many NAR files are being passed on; try again\n");
+        };
+        let range = headers.get(header::RANGE).filter(|_| method == Method::GET);
+        let mut missing = true;
+        for source in self.sources.of(known.hash_part) {
+            match self.try_source(&source, file, known, range).await {
+                Ok(Opened { parts, body }) => {
+                    self.metrics.miss(if source.is_mirror() {
+                        MissResult::Mirror
+                    } else {
+                        MissResult::Upstream
+                    });
+                    let body =
+                        if method == Method::HEAD { Body::empty() } else { self.counted(body, permit) };
+                    return response(parts.status, file, &parts.headers, body);
+                }
+                Err(failure) => {
+                    missing &= matches!(failure, Failure::NotFound);
+                    info!(source = %source, file, %failure, "a source does not give a NAR file; asking the next");
+                }
+            }
+        }
+        if missing {
+            self.metrics.miss(MissResult::NotFound);
+            return plain(StatusCode::NOT_FOUND, "no source has this NAR file\n");
+        }
+        self.metrics.miss(MissResult::Failed);
+        unavailable("no source gives this NAR file now; try again\n")
+    }
+
+    async fn try_source(
+        &self,
+        source: &Place,
+        file: &str,
+        known: CatalogEntry,
+        range: Option<&HeaderValue>,
+    ) -> Result<Opened, Failure> {
+        let url = self.sources.locate(source, file, known).await?;
+        if self.benched().contains(url.as_str()) {
+            return Err(Failure::Benched);
+        }
+        let answer = self.sources.get(source, url.clone(), range).await?;
+        let status = answer.status();
+        if status == StatusCode::RANGE_NOT_SATISFIABLE {
+            let headers = kept(answer.headers(), &[header::CONTENT_RANGE]);
+            return Ok(Opened { parts: Parts { status, headers }, body: futures::stream::empty().boxed() });
+        }
+        if let (Some(expected), Some(actual)) = (known.file_size, sources::total_size(&answer))
+            && expected != actual
+        {
+            return Err(Failure::Size { expected, actual });
+        }
+        let headers = kept(answer.headers(), &[header::CONTENT_LENGTH, header::CONTENT_RANGE]);
+        let parts = Parts { status, headers };
+        if status == StatusCode::PARTIAL_CONTENT {
+            // A part proves nothing. The client's own check of the whole NAR decides.
+            return Ok(Opened {
+                parts,
+                body: answer.bytes_stream().map(|chunk| chunk.map_err(Cut::from)).boxed(),
+            });
+        }
+        let expected = Expected { hash: known.file_hash, size: known.file_size };
+        let body = checked::whole(answer.bytes_stream().boxed(), expected);
+        let mut body = self.watched(body, url.to_string(), file.to_owned()).boxed();
+        if known.file_size.is_some_and(|size| size <= CHECKED_FIRST) {
+            let mut whole = Vec::new();
+            while let Some(chunk) = body.next().await {
+                whole.push(Ok(chunk.map_err(Failure::Cut)?));
+            }
+            body = futures::stream::iter(whole).boxed();
+        }
+        Ok(Opened { parts, body })
+    }
+
+    /// Tells of a cut, and remembers a source whose bytes were wrong.
+    fn watched<B: Stream<Item = Result<Bytes, Cut>>>(
+        &self,
+        body: B,
+        url: String,
+        file: String,
+    ) -> impl Stream<Item = Result<Bytes, Cut>> + use<B> {
+        let benched = Arc::clone(&self.benched);
+        body.inspect(move |chunk| {
+            let Err(cut) = chunk else { return };
+            warn!(url, file, reason = %cut, "a NAR file passed on is cut");
+            if matches!(cut, Cut::Hash { .. } | Cut::Size { .. }) {
+                let mut benched = benched.lock().unwrap_or_else(PoisonError::into_inner);
+                if benched.len() >= MAX_BENCHED {
+                    benched.clear();
+                }
+                benched.insert(url.clone());
+            }
+        })
+    }
+
+    /// Counts bytes and cuts, and keeps the slot until the body has ended.
+    fn counted(&self, body: Opening, permit: OwnedSemaphorePermit) -> Body {
+        let metrics = Arc::clone(&self.metrics);
+        Body::from_stream(body.inspect(move |chunk| {
+            let _held = &permit;
+            match chunk {
+                Ok(chunk) => metrics.miss_bytes(chunk.len()),
+                Err(_) => metrics.miss(MissResult::Cut),
+            }
+        }))
+    }
+
+    fn benched(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.benched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Opening = futures::stream::BoxStream<'static, Result<Bytes, Cut>>;
+
+struct Opened {
+    parts: Parts,
+    body: Opening,
+}
+
+struct Parts {
+    status: StatusCode,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// The hash that a NAR file is named by: `<FileHash>.nar[.<compression>]`.
+#[must_use]
+pub fn file_hash(file: &str) -> Option<Hash> {
+    let (digest, suffix) = file.split_once('.')?;
+    let named = digest.len() == 52 && (suffix == "nar" || suffix.starts_with("nar."));
+    named.then(|| format!("sha256:{digest}").parse().ok())?
+}
+
+/// The headers of a source that hold for our answer too.
+fn kept(headers: &HeaderMap, names: &[HeaderName]) -> Vec<(HeaderName, HeaderValue)> {
+    names.iter().filter_map(|name| headers.get(name).map(|value| (name.clone(), value.clone()))).collect()
+}
+
+fn response(
+    status: StatusCode,
+    file: &str,
+    headers: &[(HeaderName, HeaderValue)],
+    body: Body,
+) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let all = response.headers_mut();
+    all.extend(headers.iter().cloned());
+    all.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-nix-nar"));
+    all.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    // The name is made of the file's hash, so it is the best tag there is.
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{file}\"")) {
+        all.insert(header::ETAG, tag);
+    }
+    response
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    response
+}
+
+fn unavailable(text: &'static str) -> Response<Body> {
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}

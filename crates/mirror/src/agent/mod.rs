@@ -1,0 +1,114 @@
+//! The agent: follows the map, syncs again and again, renders nginx's files, and answers on its own port.
+
+mod checked;
+mod front;
+pub mod job;
+pub mod misses;
+mod server;
+mod status;
+mod work;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use granary_fetch::{Fetcher, FetcherError};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info};
+
+use crate::client;
+use crate::config::{Config, Wanted};
+use crate::map::{Current, Follower};
+use crate::metrics::Metrics;
+use crate::sync::Syncer;
+use crate::tree::{Tree, TreeError};
+use misses::{Misses, Sources};
+use server::Shared;
+use status::Status;
+
+pub(crate) use work::job_of;
+
+/// The agent cannot start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The directory is not usable.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The port is not to be had.
+    #[error("cannot listen on {address} (listen.agent): {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The HTTP client cannot be made.
+    #[error("cannot set up HTTP: {0}")]
+    Client(#[from] reqwest::Error),
+    /// The client of the passes cannot be made.
+    #[error(transparent)]
+    Fetcher(#[from] FetcherError),
+    /// A metric is defined twice or wrongly.
+    #[error("cannot set up metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Runs the agent until `stop`. Trouble with upstreams, the map or single artifacts is reported and does not end it.
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentError> {
+    let config = Arc::new(config);
+    let tree = Arc::new(Tree::open(&config.directory, &config.cache_info)?);
+    let listener = TcpListener::bind(config.agent)
+        .await
+        .map_err(|source| AgentError::Listen { address: config.agent, source })?;
+    let metrics = Arc::new(Metrics::new()?);
+    let client = client::build(&config.limits)?;
+    let syncer = Syncer::new(Arc::clone(&tree), Fetcher::new(config.limits.clone())?);
+    let tasks = TaskTracker::new();
+
+    let map = follow(&config, client.clone(), &tasks, &stop);
+    let status = Arc::new(Status::new(config.name.clone()));
+    let sources = Sources::new(config.name.clone(), map.clone(), config.upstreams.clone(), client);
+    let misses = Misses::new(sources, Arc::clone(&metrics));
+    let shared = Shared { status: Arc::clone(&status), tree, misses, metrics: Arc::clone(&metrics) };
+    info!(name = %config.name, directory = %config.directory.display(), agent = %config.agent, "agent started");
+
+    tasks.spawn(front::keep_rendered(Arc::clone(&config), map.clone(), Arc::clone(&status), stop.clone()));
+    let server = server::serve(listener, Arc::new(shared), stop.clone());
+    tasks.spawn(async move {
+        if let Err(error) = server.await {
+            error!(%error, "the agent's port is lost");
+        }
+    });
+    work::work(&config, &syncer, map, work::Watcher { status, metrics }, &stop).await;
+    tasks.close();
+    tasks.wait().await;
+    info!("agent stopped");
+    Ok(())
+}
+
+/// Follows the map, if the configuration has one. The receiver never changes otherwise.
+fn follow(
+    config: &Config,
+    client: reqwest::Client,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Current {
+    match &config.wanted {
+        Wanted::Roots(_) => watch::channel(None).1,
+        Wanted::Map(source) => {
+            let follower = Follower::open(source.clone(), map_copy(config), client);
+            let current = follower.current();
+            tasks.spawn(follower.run(stop.clone()));
+            current
+        }
+    }
+}
+
+/// Where the map in force is kept.
+#[must_use]
+pub fn map_copy(config: &Config) -> std::path::PathBuf {
+    config.directory.join(".granary/map.json")
+}

@@ -1,0 +1,80 @@
+//! The agent's own HTTP: report, health, metrics, and misses for nginx.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse as _, Json};
+use axum::routing::get;
+use granary_placement::report::Report;
+use http::{Response, StatusCode, header};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::misses::{Misses, file_hash};
+use super::status::Status;
+use crate::metrics::Metrics;
+use crate::tree::Tree;
+
+/// What the handlers need.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub status: Arc<Status>,
+    pub tree: Arc<Tree>,
+    pub misses: Misses,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Shared {
+    fn report(&self) -> Report {
+        self.status.report(self.tree.id(), self.tree.totals())
+    }
+}
+
+/// Answers until `stop`, and then lets answers that have begun end.
+pub(super) async fn serve(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    axum::serve(listener, router(shared)).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/granary/v1/report", get(report))
+        .route("/nar/{file}", get(miss))
+        .with_state(shared)
+}
+
+async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
+    match shared.status.not_ready() {
+        None => (StatusCode::OK, "ready\n".into()),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+    }
+}
+
+async fn report(State(shared): State<Arc<Shared>>) -> Response<Body> {
+    Json(shared.report()).into_response()
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response<Body> {
+    shared.metrics.set_report(&shared.report());
+    match shared.metrics.text() {
+        Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn miss(
+    State(shared): State<Arc<Shared>>,
+    Path(file): Path<String>,
+    request: Request,
+) -> Response<Body> {
+    let known = file_hash(&file).and_then(|hash| shared.tree.find_nar(&hash));
+    shared.misses.answer(request.method(), request.headers(), &file, known).await
+}

@@ -1,0 +1,210 @@
+//! What the mirror knows about itself, for the report.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use granary_placement::MirrorName;
+use granary_placement::report::{MAX_REFUSED, PolicyReport, Refusal, Report, UpstreamReport};
+
+use crate::sync::{Job, PassOutcome};
+use crate::tree::Totals;
+
+/// The state that the report is made from. Updated by the loop and by the pass, read by the server.
+#[derive(Debug)]
+pub(super) struct Status {
+    mirror: MirrorName,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    epoch: u64,
+    policies: Vec<PolicyReport>,
+    /// Newest first; all that stand.
+    refused: Vec<Refusal>,
+    upstreams: Vec<UpstreamReport>,
+    front_trouble: Option<String>,
+}
+
+impl Status {
+    pub(super) fn new(mirror: MirrorName) -> Self {
+        let inner =
+            Inner { front_trouble: Some("nginx's files are not rendered yet".into()), ..Inner::default() };
+        Self { mirror, inner: Mutex::new(inner) }
+    }
+
+    /// A pass over `job` begins. `changed`: its policies are not those of the last pass, so what was said about them
+    /// holds no longer; the numbers stay until the pass has better ones.
+    pub(super) fn begin(&self, epoch: u64, job: &Job, changed: bool) {
+        let mut inner = self.inner();
+        inner.epoch = epoch;
+        if !changed {
+            return;
+        }
+        let mut before = std::mem::take(&mut inner.policies);
+        inner.policies = job
+            .policies
+            .iter()
+            .map(|policy| match before.iter().position(|report| report.name == policy.name) {
+                Some(index) => PolicyReport { synced: false, ..before.swap_remove(index) },
+                None => unresolved(&policy.name),
+            })
+            .collect();
+    }
+
+    /// How far the running pass is.
+    pub(super) fn progress(&self, policies: &[PolicyReport]) {
+        self.inner().policies = policies.to_vec();
+    }
+
+    /// The running pass refused something.
+    pub(super) fn refused(&self, refusal: &Refusal) {
+        let mut inner = self.inner();
+        inner.refused.retain(|other| other.store_path != refusal.store_path);
+        inner.refused.insert(0, refusal.clone());
+    }
+
+    /// A pass has ended.
+    pub(super) fn end(&self, outcome: &PassOutcome) {
+        let PassOutcome { policies, refused, upstreams, published: _, published_bytes: _ } = outcome;
+        let mut inner = self.inner();
+        inner.policies.clone_from(policies);
+        inner.upstreams.clone_from(upstreams);
+        // Those that stand, in the order in which they came up; the pass itself sorts them by path.
+        let before = std::mem::take(&mut inner.refused);
+        let age = |refusal: &Refusal| before.iter().position(|other| other.store_path == refusal.store_path);
+        let mut standing = refused.clone();
+        standing.sort_by_cached_key(|refusal| age(refusal).unwrap_or(usize::MAX));
+        inner.refused = standing;
+    }
+
+    pub(super) fn front(&self, trouble: Option<String>) {
+        self.inner().front_trouble = trouble;
+    }
+
+    /// Why the mirror should not get requests.
+    pub(super) fn not_ready(&self) -> Option<String> {
+        self.inner().front_trouble.clone()
+    }
+
+    /// `disk` and `totals` are the tree's word about itself.
+    pub(super) fn report(&self, disk: &str, totals: Totals) -> Report {
+        let Totals { artifacts, bytes, newest } = totals;
+        let inner = self.inner();
+        Report {
+            mirror: self.mirror.clone(),
+            disk: disk.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            epoch: inner.epoch,
+            artifacts,
+            bytes,
+            verified_at: newest.map(|time| time.to_string()),
+            policies: inner.policies.clone(),
+            refused: inner.refused.iter().take(MAX_REFUSED).cloned().collect(),
+            refused_total: inner.refused.len() as u64,
+            front_ready: inner.front_trouble.is_none(),
+            upstreams: inner.upstreams.clone(),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A policy that no pass has looked at.
+fn unresolved(name: &str) -> PolicyReport {
+    PolicyReport {
+        name: name.into(),
+        catalog: None,
+        catalog_error: None,
+        assigned: 0,
+        verified: 0,
+        verified_bytes: 0,
+        refused: 0,
+        last_pass: None,
+        synced: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use granary_placement::report::RefusalReason;
+
+    use super::*;
+    use crate::sync::{Assigned, PolicyJob};
+
+    fn job(names: &[&str]) -> Job {
+        let policy = |name: &&str| PolicyJob { name: (*name).into(), roots: vec![], assigned: Assigned::All };
+        Job { policies: names.iter().map(policy).collect(), sources: vec![] }
+    }
+
+    fn synced(name: &str) -> PolicyReport {
+        PolicyReport { synced: true, verified: 7, ..unresolved(name) }
+    }
+
+    fn refusal(path: &str) -> Refusal {
+        Refusal {
+            store_path: path.into(),
+            reason: RefusalReason::NarHash,
+            message: String::new(),
+            source: String::new(),
+        }
+    }
+
+    fn status() -> Status {
+        Status::new("north-0".parse().unwrap())
+    }
+
+    #[test]
+    fn a_changed_job_is_not_synced_before_its_pass() {
+        let status = status();
+        status.end(&PassOutcome { policies: vec![synced("a"), synced("b")], ..PassOutcome::default() });
+        status.begin(1, &job(&["a", "b"]), false);
+        assert!(
+            status.report("", Totals::default()).policies.iter().all(|policy| policy.synced),
+            "the same again"
+        );
+        status.begin(2, &job(&["b", "c"]), true);
+        let report = status.report("", Totals::default());
+        assert_eq!(report.epoch, 2);
+        let seen: Vec<_> = report.policies.iter().map(|p| (p.name.as_str(), p.verified, p.synced)).collect();
+        assert_eq!(seen, [("b", 7, false), ("c", 0, false)]);
+    }
+
+    #[test]
+    fn refusals_are_told_newest_first_and_only_while_they_stand() {
+        let status = status();
+        for path in ["a", "b", "c", "a"] {
+            status.refused(&refusal(path));
+        }
+        let paths = |status: &Status| {
+            let report = status.report("", Totals::default());
+            assert_eq!(report.refused_total, report.refused.len() as u64);
+            report.refused.iter().map(|refusal| refusal.store_path.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(paths(&status), ["a", "c", "b"]);
+        let refused = ["a", "b", "d"].map(refusal).into();
+        status.end(&PassOutcome { refused, ..PassOutcome::default() });
+        assert_eq!(paths(&status), ["a", "b", "d"]);
+    }
+
+    #[test]
+    fn a_report_has_a_bounded_list() {
+        let status = status();
+        for number in 0..30 {
+            status.refused(&refusal(&number.to_string()));
+        }
+        let report = status.report("", Totals::default());
+        assert_eq!((report.refused.len(), report.refused_total), (MAX_REFUSED, 30));
+        assert_eq!(report.refused[0].store_path, "29");
+    }
+
+    #[test]
+    fn ready_means_that_nginx_can_serve() {
+        let status = status();
+        assert!(status.not_ready().is_some());
+        status.front(None);
+        assert_eq!(status.not_ready(), None);
+        assert!(status.report("", Totals::default()).front_ready);
+    }
+}

@@ -1,0 +1,34 @@
+//! The `granary-mirror` program.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use granary_mirror::cli::{Cli, LogFormat};
+use granary_mirror::commands;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match cli.log_format {
+        LogFormat::Human => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+    // An error here says only that one was installed before, which would be this one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("granary-mirror: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(commands::run(cli.command));
+    // A decoder that is still busy has nothing to publish any more.
+    runtime.shutdown_background();
+    outcome.unwrap_or_else(|error| {
+        eprintln!("granary-mirror: {error}");
+        ExitCode::FAILURE
+    })
+}

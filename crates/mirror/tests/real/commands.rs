@@ -1,0 +1,125 @@
+//! The commands that end: their exit codes and what they print.
+
+use super::support::{Artifact, Corpus, Site, Upstream, config, folder, noise, run, text, tools};
+
+const OTHER_KEY: &str = "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=";
+
+#[test]
+fn a_mistake_in_the_configuration_is_told_in_one_line() {
+    let folder = folder();
+    let file = folder.path().join("config.yaml");
+    std::fs::write(
+        &file,
+        format!("directory: /x\nupstreams: [{{url: 'https://a', publicKeys: ['{OTHER_KEY}']}}]\n"),
+    )
+    .unwrap();
+    for command in ["run", "agent", "sync"] {
+        let (code, out, error) = run(&[command, "--config", text(&file)]);
+        assert_eq!((code, out.as_str()), (Some(1), ""));
+        assert_eq!(
+            error,
+            "granary-mirror: storePaths: list the store paths to keep (their closure follows), or set map\n"
+        );
+    }
+}
+
+#[test]
+fn prepare_makes_and_gives() {
+    let folder = folder();
+    let directory = folder.path().join("data");
+    let owner = format!("{}:{}", nix::unistd::getuid(), nix::unistd::getgid());
+    assert_eq!(run(&["prepare", text(&directory), "--owner", &owner]).0, Some(0));
+    assert!(directory.is_dir());
+    let (code, _, error) = run(&["prepare", text(&directory), "--owner", "granary"]);
+    assert_eq!(code, Some(2));
+    assert!(error.contains("64532:64532"), "{error}");
+}
+
+#[tokio::test]
+async fn sync_verify_and_narinfo() {
+    if !tools() {
+        return;
+    }
+    let folder = folder();
+    let good = Artifact::new("good-1.0", 0, noise(50_000), &[]);
+    let bad = Artifact::new("bad-1.0", 0, noise(60_000), &[]);
+    let user = Artifact::new("user-1.0", 0, b"needs bad".to_vec(), &[&bad]);
+    let artifacts = [good, bad, user];
+    let corpus = Corpus::make(folder.path(), &artifacts);
+    let [good, bad, user] = &artifacts;
+    let (good_path, bad_path) =
+        (corpus.cache.join(corpus.narinfo(good).url), corpus.cache.join(corpus.narinfo(bad).url));
+    let genuine = std::fs::read(&bad_path).unwrap();
+    let mut flipped = genuine.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    std::fs::write(&bad_path, &flipped).unwrap();
+    assert!(good_path.exists());
+
+    // Once with a corrupted NAR: the rest is taken, and what is not is told with its reason.
+    let upstream = Upstream::serve(&corpus.cache).await;
+    let site = Site::new(folder.path(), "lan");
+    let config =
+        config(&site, &upstream.url, &corpus.key, &format!("storePaths: ['{}', '{}']", good.path, user.path));
+    let tree = site.tree();
+    let sync = async || {
+        let path = text(&config).to_owned();
+        tokio::task::spawn_blocking(move || run(&["sync", "--config", &path])).await.unwrap()
+    };
+    let (code, _, error) = sync().await;
+    assert_eq!(code, Some(1), "{error}");
+    assert!(error.contains(&format!("published {}", good.path)), "{error}");
+    let told = |path: &str, reason: &str| {
+        error.lines().any(|line| line.starts_with(&format!("refused {path}: {reason}")))
+    };
+    assert!(told(&bad.path, "file-hash"), "{error}");
+    assert!(told(&user.path, "missing-reference"), "{error}");
+    assert!(!tree.join(format!("{}.narinfo", bad.hash_part())).exists());
+
+    // Again with the genuine bytes.
+    std::fs::write(&bad_path, genuine).unwrap();
+    let (code, _, error) = sync().await;
+    assert_eq!(code, Some(0), "{error}");
+    assert!(error.contains("3 of 3 artifacts here and verified"), "{error}");
+
+    let verify = |more: &[&str]| run(&[&["verify", text(&tree), "--public-key"], more].concat());
+    let (code, out, error) = verify(&[&corpus.key]);
+    assert_eq!(code, Some(0), "{out}{error}");
+    let narinfo = tree.join(format!("{}.narinfo", good.hash_part()));
+    let (code, out, _) = run(&["narinfo", "--public-key", &corpus.key, text(&narinfo)]);
+    assert_eq!((code, out), (Some(0), format!("{}: ok: {} (test-1 good)\n", text(&narinfo), good.path)));
+
+    // Another key trusts nothing here.
+    let (code, out, _) = verify(&[OTHER_KEY]);
+    assert_eq!(code, Some(1));
+    assert_eq!(out.lines().filter(|line| line.contains("not trusted: test-1")).count(), 3, "{out}");
+    let (code, out, _) = run(&["narinfo", "--public-key", OTHER_KEY, text(&narinfo), "/no/such/file"]);
+    assert_eq!(code, Some(1));
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.len(), 2, "{out}");
+    assert!(lines[0].contains("not trusted: test-1"), "{out}");
+    assert!(lines[1].starts_with("/no/such/file: cannot be read"), "{out}");
+
+    // A flipped bit on the disk is found, and named.
+    let nar = tree.join(format!("nar/{}", bad_path.file_name().unwrap().to_str().unwrap()));
+    std::fs::write(&nar, flipped).unwrap();
+    let (code, out, _) = verify(&[&corpus.key]);
+    assert_eq!(code, Some(1));
+    assert!(out.lines().any(|line| line.contains(bad.hash_part())), "{out}");
+    let (code, out, _) = verify(&[&corpus.key, "--json"]);
+    assert_eq!(code, Some(1));
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(json.to_string().contains(bad.hash_part()), "{out}");
+
+    // Not a narinfo, and JSON.
+    std::fs::write(&narinfo, "StorePath: nonsense\n").unwrap();
+    let (code, out, _) = run(&["narinfo", "--json", "--public-key", &corpus.key, text(&narinfo)]);
+    assert_eq!(code, Some(1));
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json[0]["ok"], false);
+    assert!(json[0]["fault"].as_str().unwrap().starts_with("does not parse"), "{out}");
+
+    let (code, _, error) = verify(&["nonsense"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("--public-key \"nonsense\""), "{error}");
+}

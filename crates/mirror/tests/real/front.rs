@@ -1,0 +1,207 @@
+//! What nginx answers: Mirrors entries, methods, ranges, what is hidden, and what survives a kill.
+
+use nix::sys::signal::{Signal, kill};
+use reqwest::{Client, Response};
+
+use super::support::{
+    Artifact, Corpus, Mirror, Site, Upstream, client, config, eventually, folder, map_of, noise, tools,
+};
+
+const NIX: &str = "curl/8.13.0 Nix/2.26.3";
+
+async fn get(client: &Client, url: &str, agent: &str) -> Response {
+    client.get(url).header("User-Agent", agent).send().await.unwrap()
+}
+
+fn header<'a>(answer: &'a Response, name: &str) -> &'a str {
+    answer.headers().get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn mirrors_entries_name_the_other_holders() {
+    if !tools() {
+        return;
+    }
+    let (folder, client) = (folder(), client());
+    let artifacts = [Artifact::new("data-1.0", 0, noise(200_000), &[])];
+    let data = &artifacts[0];
+    let corpus = Corpus::make(folder.path(), &artifacts);
+    let upstream = Upstream::serve(&corpus.cache).await;
+    let [a, b, c] = ["a-0", "b-0", "c-0"].map(|name| Site::new(folder.path(), name));
+    let map = folder.path().join("map.json");
+    let more = format!("map: {{file: '{}', pollSeconds: 1}}", map.display());
+    let put = |epoch, sites: &[&Site], target| {
+        let new = map.with_extension("new");
+        std::fs::write(&new, map_of(epoch, sites, target, &[&data.path]).map().to_json()).unwrap();
+        std::fs::rename(new, &map).unwrap();
+    };
+    put(5, &[&a, &b], 2);
+    let configs = [&a, &b].map(|site| config(site, &upstream.url, &corpus.key, &more));
+    let third = c.url();
+    let (a, b) = (Mirror::run(a, &configs[0]), Mirror::run(b, &configs[1]));
+    for mirror in [&a, &b] {
+        assert_eq!(mirror.synced(&client).await.epoch, 5);
+    }
+
+    // The line and the header, for one that understands them.
+    let narinfo = format!("{}/{}.narinfo", a.url(), data.hash_part());
+    let line = format!("Mirrors: {}", b.url());
+    let answer = get(&client, &narinfo, NIX).await;
+    assert_eq!(header(&answer, "content-type"), "text/x-nix-narinfo");
+    let header_link = format!("<{}/{}.narinfo>; rel=duplicate; pri=1", b.url(), data.hash_part());
+    assert_eq!(header(&answer, "link"), header_link);
+    assert_eq!(header(&answer, "vary"), "User-Agent");
+    let text = answer.text().await.unwrap();
+    assert_eq!(text.lines().last(), Some(&*line), "{text}");
+    assert!(text.ends_with('\n'));
+    let plain = format!("{}.narinfo", data.hash_part());
+    let plain = std::fs::read_to_string(a.site.tree().join(plain)).unwrap();
+    assert_eq!(text, format!("{plain}{line}\n"), "nothing else is changed");
+    for agent in ["curl/8.0 Lix/2.95.0", "granary-gateway/0.1.0"] {
+        assert!(get(&client, &narinfo, agent).await.text().await.unwrap().contains(&line), "{agent}");
+    }
+    // Strict parsers refuse unknown keys.
+    for agent in ["ncps/0.9", "Go-http-client/1.1", "", "Mozilla/5.0 (Unix/1.0)"] {
+        let answer = get(&client, &narinfo, agent).await;
+        assert_eq!(header(&answer, "link"), header_link);
+        assert_eq!(answer.text().await.unwrap(), plain, "{agent}");
+    }
+
+    // Every URL that is named really serves the artifact.
+    for url in line.trim_start_matches("Mirrors: ").split(' ') {
+        let text =
+            get(&client, &format!("{url}/{}.narinfo", data.hash_part()), NIX).await.text().await.unwrap();
+        let path = text.lines().find_map(|line| line.strip_prefix("URL: ")).unwrap();
+        let nar = get(&client, &format!("{url}/{path}"), NIX).await.bytes().await.unwrap();
+        assert_eq!(nar, corpus.nar(data));
+    }
+
+    // A newer map changes the line without a restart; an older one does nothing.
+    let nginx = a.nginx();
+    put(6, &[&a.site, &b.site, &c], 3);
+    let changed = eventually("the line names the third", async || {
+        let text = get(&client, &narinfo, NIX).await.text().await.unwrap();
+        text.lines().last().filter(|last| last.contains(&third)).map(str::to_owned)
+    });
+    let changed = changed.await;
+    assert_eq!(changed.split(' ').count(), 3, "{changed}");
+    assert!(changed.contains(&b.url()), "{changed}");
+    assert_eq!(a.nginx(), nginx);
+    put(4, &[&a.site, &b.site], 2);
+    a.until(&client, "the older map is seen and not taken", |report| report.epoch == 6).await;
+    assert_eq!(get(&client, &narinfo, NIX).await.text().await.unwrap().lines().last(), Some(&*changed));
+
+    // Killed with its workers left behind, it comes back.
+    kill(nginx.unwrap(), Signal::SIGKILL).unwrap();
+    eventually("nginx is another process and answers", async || {
+        let another = a.nginx() != nginx;
+        let answer = client.get(&narinfo).header("User-Agent", NIX).send().await.ok()?;
+        (another && answer.status() == 200).then_some(())
+    })
+    .await;
+    drop(b);
+
+    // The map survives without its file, and the other ways to publish.
+    std::fs::remove_file(&map).unwrap();
+    for (publish, agent, lines) in [("Always", "Go-http-client/1.1", 1), ("Never", NIX, 0)] {
+        let fresh = Site { base: folder.path().join(publish), ..Site::new(folder.path(), "a-0") };
+        std::fs::create_dir_all(fresh.tree().join(".granary")).unwrap();
+        std::fs::copy(a.site.tree().join(".granary/map.json"), fresh.tree().join(".granary/map.json"))
+            .unwrap();
+        let config =
+            config(&fresh, &upstream.url, &corpus.key, &format!("{more}\npublish: {{narinfo: {publish}}}"));
+        let mirror = Mirror::run(fresh, &config);
+        assert_eq!(mirror.synced(&client).await.epoch, 6);
+        let answer = get(&client, &format!("{}/{}.narinfo", mirror.url(), data.hash_part()), agent).await;
+        assert!(header(&answer, "link").contains(&b_url(&changed)), "{publish}");
+        assert_eq!(header(&answer, "vary"), "", "{publish}: the answer is the same for all");
+        assert_eq!(!header(&answer, "etag").is_empty(), publish == "Never");
+        let text = answer.text().await.unwrap();
+        assert_eq!(text.matches("Mirrors: ").count(), lines, "{publish}: {text}");
+    }
+}
+
+/// The first URL of a line.
+fn b_url(line: &str) -> String {
+    line.split(' ').nth(1).unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn only_reading_and_only_the_cache() {
+    if !tools() {
+        return;
+    }
+    let (folder, client) = (folder(), client());
+    let artifacts = [Artifact::new("data-1.0", 0, noise(200_000), &[])];
+    let data = &artifacts[0];
+    let corpus = Corpus::make(folder.path(), &artifacts);
+    let upstream = Upstream::serve(&corpus.cache).await;
+    let site = Site::new(folder.path(), "lan");
+    let config = config(&site, &upstream.url, &corpus.key, &format!("storePaths: ['{}']", data.path));
+    let mirror = Mirror::run(site, &config);
+    mirror.synced(&client).await;
+    let url = |path: &str| format!("{}/{path}", mirror.url());
+
+    let info = get(&client, &url("nix-cache-info"), NIX).await;
+    assert_eq!(header(&info, "content-type"), "text/x-nix-cache-info");
+    assert_eq!(info.text().await.unwrap(), "StoreDir: /nix/store\nWantMassQuery: 1\nPriority: 30\n");
+
+    for method in ["PUT", "POST", "DELETE", "OPTIONS", "PATCH"] {
+        for path in ["nix-cache-info", &format!("{}.narinfo", data.hash_part()), "nar/x.nar"] {
+            let request = client.request(method.parse().unwrap(), url(path)).body(vec![0; 3 << 20]);
+            // The answer may come before the body is sent.
+            if let Ok(answer) = request.send().await {
+                assert_eq!(
+                    (answer.status().as_u16(), header(&answer, "allow")),
+                    (405, "GET, HEAD"),
+                    "{method} {path}"
+                );
+            }
+        }
+    }
+
+    std::fs::write(mirror.site.tree().join("nar/.secret"), "secret").unwrap();
+    for path in [
+        ".granary/id",
+        "%2egranary/id",
+        "nar/../.granary/id",
+        "/.granary/id",
+        ".granary/front/nginx.conf",
+        "nar/.secret",
+        "nar",
+        "nar/",
+        "00000000000000000000000000000000.narinfo",
+        "_mirrors",
+        "granary/v1/report",
+    ] {
+        // A client of its own words: reqwest would resolve the dots.
+        let status = raw_status(mirror.site.http, &format!("/{path}")).await;
+        assert!(matches!(status, 301 | 404), "{path}: {status}");
+    }
+
+    let path =
+        std::fs::read_to_string(mirror.site.tree().join(format!("{}.narinfo", data.hash_part()))).unwrap();
+    let path = path.lines().find_map(|line| line.strip_prefix("URL: ")).unwrap().to_owned();
+    let nar = corpus.nar(data);
+    let head = client.head(url(&path)).send().await.unwrap();
+    assert_eq!(header(&head, "content-length"), nar.len().to_string());
+    assert_eq!(header(&head, "accept-ranges"), "bytes");
+    assert_eq!(header(&head, "content-type"), "application/x-nix-nar");
+    assert!(!header(&head, "etag").is_empty() && header(&head, "content-encoding").is_empty());
+    let part = client.get(url(&path)).header("Range", "bytes=1000-").send().await.unwrap();
+    assert_eq!(part.status(), 206);
+    assert_eq!(part.bytes().await.unwrap(), nar[1000..]);
+    let head = client.head(url(&format!("{}.narinfo", data.hash_part()))).send().await.unwrap();
+    assert_eq!(head.status(), 200);
+}
+
+/// The status of a request whose path is sent as it is.
+async fn raw_status(port: u16, path: &str) -> u16 {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}

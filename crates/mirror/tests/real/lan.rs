@@ -1,0 +1,92 @@
+//! A LAN mirror from one file: agent and nginx in one, the real Nix in front.
+
+use super::support::{
+    Artifact, Corpus, Mirror, Site, Upstream, client, config, folder, noise, run, text, tools,
+};
+
+/// An application, a library that it needs, and something that nobody asked for.
+fn artifacts() -> Vec<Artifact> {
+    let library = Artifact::new("library-1.0", 0, noise(300_000), &[]);
+    let app = Artifact::new("app-1.0", 0, b"an application".to_vec(), &[&library]);
+    let other = Artifact::new("other-1.0", 0, b"not wanted".to_vec(), &[]);
+    vec![library, app, other]
+}
+
+#[tokio::test]
+async fn nix_substitutes_from_it_with_signature_checks_on() {
+    if !tools() {
+        return;
+    }
+    let (folder, client) = (folder(), client());
+    let artifacts = artifacts();
+    let [library, app, other] = &artifacts[..] else { unreachable!() };
+    let corpus = Corpus::make(folder.path(), &artifacts);
+    let upstream = Upstream::serve(&corpus.cache).await;
+    let site = Site::new(folder.path(), "lan");
+    let config = config(&site, &upstream.url, &corpus.key, &format!("storePaths: ['{}']", app.path));
+    let mut mirror = Mirror::run(site, &config);
+
+    let report = mirror.synced(&client).await;
+    assert_eq!((report.artifacts, report.epoch, report.refused_total), (2, 0, 0), "{report:?}");
+    let files = (corpus.nar(library).len() + corpus.nar(app).len()) as u64;
+    assert_eq!(report.bytes, files);
+    assert_eq!((report.policies[0].assigned, report.policies[0].verified), (2, 2));
+    assert!(report.front_ready && report.verified_at.is_some() && report.upstreams[0].ok, "{report:?}");
+    assert_eq!(report.disk.len(), 32);
+
+    // With the upstream gone, everything comes from here.
+    upstream.down(true);
+    let nix = &corpus.nix;
+    let wrong = nix.substitute(
+        "wrong",
+        &mirror.url(),
+        "test-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=",
+        &app.path,
+    );
+    assert!(!wrong.status.success(), "the signatures are checked");
+    let good = nix.substitute("good", &mirror.url(), &corpus.key, &app.path);
+    assert!(good.status.success(), "{}\n{}", String::from_utf8_lossy(&good.stderr), mirror.log());
+    assert_eq!(nix.read("good", &format!("{}/content", app.path)), app.content);
+    assert_eq!(nix.read("good", &format!("{}/content", library.path)), library.content);
+    let unwanted =
+        client.get(format!("{}/{}.narinfo", mirror.url(), other.hash_part())).send().await.unwrap();
+    assert_eq!(unwanted.status(), 404);
+
+    let get = async |path: &str| client.get(mirror.agent(path)).send().await.unwrap();
+    assert_eq!(get("/healthz").await.status(), 200);
+    assert_eq!(get("/readyz").await.status(), 200);
+    let metrics = get("/metrics").await.text().await.unwrap();
+    for line in ["granary_mirror_artifacts 2", "granary_mirror_front_ready 1", "granary_mirror_refused 0"] {
+        assert!(metrics.lines().any(|have| have == line), "{line} is not in\n{metrics}");
+    }
+
+    // One directory belongs to one mirror.
+    let (code, _, error) = run(&["sync", "--config", text(&config)]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("in use"), "{error}");
+
+    assert_eq!(mirror.stop(), Some(0), "{}", mirror.log());
+    assert!(client.get(mirror.url()).send().await.is_err(), "nginx has ended too");
+    let (code, out, error) = run(&["verify", text(&mirror.site.tree()), "--public-key", &corpus.key]);
+    assert_eq!(code, Some(0), "{out}{error}");
+}
+
+#[tokio::test]
+async fn it_waits_for_an_upstream_that_is_down() {
+    if !tools() {
+        return;
+    }
+    let (folder, client) = (folder(), client());
+    let artifacts = artifacts();
+    let corpus = Corpus::make(folder.path(), &artifacts);
+    let upstream = Upstream::serve(&corpus.cache).await;
+    upstream.down(true);
+    let site = Site::new(folder.path(), "lan");
+    let config = config(&site, &upstream.url, &corpus.key, &format!("storePaths: ['{}']", artifacts[1].path));
+    let mirror = Mirror::run(site, &config);
+    let trouble = |report: &super::support::Report| report.upstreams.iter().any(|upstream| !upstream.ok);
+    let report = mirror.until(&client, "the upstream's trouble is told", trouble).await;
+    assert!(!report.policies.iter().any(|policy| policy.synced), "{report:?}");
+    upstream.down(false);
+    assert_eq!(mirror.synced(&client).await.artifacts, 2);
+}

@@ -1,0 +1,10 @@
+//! The program itself, with the real nginx in front of it and the real Nix behind it.
+//!
+//! Both have to be installed; without them the tests say that they are skipped, unless `GRANARY_REQUIRE_TOOLS=1`.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are outside of #[test] functions")]
+
+mod commands;
+mod faults;
+mod front;
+mod lan;
+mod support;

@@ -1,0 +1,76 @@
+//! What the tests stand on.
+
+mod mirror;
+mod nix;
+mod upstream;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+pub use granary_placement::report::Report;
+pub use mirror::{Mirror, Site, config, map_of};
+pub use nix::{Artifact, Corpus, noise};
+pub use upstream::Upstream;
+
+/// How long a condition may take to come true: far longer than it ever should.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Whether nginx and Nix are there. Says so when they are not, and fails when they must be.
+pub fn tools() -> bool {
+    let missing: Vec<&str> = [("nginx", "-v"), ("nix-store", "--version"), ("nix", "--version")]
+        .into_iter()
+        .filter(|(program, flag)| Command::new(program).arg(flag).output().is_err())
+        .map(|(program, _)| program)
+        .collect();
+    let required = std::env::var_os("GRANARY_REQUIRE_TOOLS").is_some_and(|value| value == "1");
+    assert!(missing.is_empty() || !required, "{missing:?} must be installed (GRANARY_REQUIRE_TOOLS=1)");
+    if !missing.is_empty() {
+        println!("skipped: {missing:?} not installed; run cargo xtask test");
+    }
+    missing.is_empty()
+}
+
+/// A folder that nginx's workers, who are nobody, may read.
+pub fn folder() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+/// Waits until `look` finds something.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// An HTTP client.
+pub fn client() -> reqwest::Client {
+    // Another test may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
+/// A port that nobody listens on now.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Runs the program to its end.
+pub fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_granary-mirror")).args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// The path as an argument.
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

@@ -1,0 +1,134 @@
+//! A signed binary cache made by the real Nix, and stores that substitute from caches.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use granary_nix::{Hash, NarInfo};
+
+/// The real Nix with a home and a configuration of its own.
+pub struct Nix {
+    base: PathBuf,
+}
+
+impl Nix {
+    pub fn new(base: &Path) -> Self {
+        let base = base.join("nix");
+        std::fs::create_dir_all(base.join("conf")).unwrap();
+        let conf =
+            "sandbox = false\nexperimental-features = nix-command\nbuild-users-group =\nsubstituters =\n";
+        std::fs::write(base.join("conf/nix.conf"), conf).unwrap();
+        Self { base }
+    }
+
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("HOME", &self.base).env("NIX_CONF_DIR", self.base.join("conf")).env_remove("NIX_REMOTE");
+        command
+    }
+
+    /// Gets a store path into the empty store `name` from one cache, and nothing but this key is trusted.
+    pub fn substitute(&self, name: &str, cache: &str, key: &str, path: &str) -> Output {
+        let store = self.base.join(name);
+        let mut command = self.command("nix-store");
+        command.arg("--store").arg(&store).args(["--realise", path]);
+        command.args(["--option", "substituters", cache, "--option", "trusted-public-keys", key]);
+        command.args(["--option", "require-sigs", "true", "--option", "narinfo-cache-negative-ttl", "0"]);
+        command.output().unwrap()
+    }
+
+    /// A file of a store path in such a store.
+    pub fn read(&self, name: &str, path: &str) -> Vec<u8> {
+        std::fs::read(format!("{}{path}", self.base.join(name).display())).unwrap()
+    }
+}
+
+/// A cache that Nix made and signed.
+pub struct Corpus {
+    pub cache: PathBuf,
+    pub key: String,
+    pub nix: Nix,
+}
+
+/// A store path to be made: one file with `content`, and references to others.
+pub struct Artifact {
+    pub path: String,
+    pub content: Vec<u8>,
+    pub references: Vec<String>,
+}
+
+impl Artifact {
+    pub fn new(name: &str, seed: u64, content: Vec<u8>, references: &[&Self]) -> Self {
+        let digest = Hash::of(format!("{name}-{seed}").as_bytes()).to_nix32();
+        let path = format!("/nix/store/{}-{name}", &digest[..32]);
+        Self { path, content, references: references.iter().map(|other| other.path.clone()).collect() }
+    }
+
+    pub fn hash_part(&self) -> &str {
+        &self.path[11..43]
+    }
+}
+
+/// Bytes that no compression makes smaller.
+pub fn noise(length: usize) -> Vec<u8> {
+    (0_u64..).flat_map(|block| *Hash::of(&block.to_le_bytes()).as_bytes()).take(length).collect()
+}
+
+impl Corpus {
+    /// Makes the artifacts, references before referrers, and a cache of them all.
+    pub fn make(base: &Path, artifacts: &[Artifact]) -> Self {
+        let nix = Nix::new(base);
+        let (root, cache) = (base.join("store"), base.join("cache"));
+        std::fs::create_dir_all(root.join("nix/store")).unwrap();
+        let mut registration = String::new();
+        for artifact in artifacts {
+            let real = PathBuf::from(format!("{}{}", root.display(), artifact.path));
+            std::fs::create_dir_all(&real).unwrap();
+            std::fs::write(real.join("content"), &artifact.content).unwrap();
+            std::fs::write(real.join("references"), artifact.references.join("\n")).unwrap();
+            let nar = good(nix.command("nix-store").arg("--dump").arg(&real)).stdout;
+            let hash = Hash::of(&nar).to_hex();
+            let (path, size, count) = (&artifact.path, nar.len(), artifact.references.len());
+            writeln!(registration, "{path}\n{hash}\n{size}\n\n{count}").unwrap();
+            registration.extend(artifact.references.iter().map(|reference| format!("{reference}\n")));
+        }
+        let mut load = nix.command("nix-store");
+        load.arg("--store").arg(&root).arg("--load-db").stdin(Stdio::piped());
+        let mut child = load.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(registration.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+        let (secret, public) = (base.join("key.sec"), base.join("key.pub"));
+        good(
+            nix.command("nix-store")
+                .args(["--generate-binary-cache-key", "test-1"])
+                .arg(&secret)
+                .arg(&public),
+        );
+        let to = format!("file://{}?compression=zstd&secret-key={}", cache.display(), secret.display());
+        good(
+            nix.command("nix")
+                .args(["copy", "--no-check-sigs", "--from"])
+                .arg(&root)
+                .args(["--to", &to, "--all"]),
+        );
+        Self { cache, key: std::fs::read_to_string(public).unwrap().trim().into(), nix }
+    }
+
+    /// The narinfo that Nix wrote.
+    pub fn narinfo(&self, artifact: &Artifact) -> NarInfo {
+        let file = self.cache.join(format!("{}.narinfo", artifact.hash_part()));
+        NarInfo::parse(&std::fs::read(file).unwrap()).unwrap()
+    }
+
+    /// The bytes of its NAR file.
+    pub fn nar(&self, artifact: &Artifact) -> Vec<u8> {
+        std::fs::read(self.cache.join(self.narinfo(artifact).url)).unwrap()
+    }
+}
+
+fn good(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}

@@ -1,0 +1,60 @@
+//! A cache on disk behind HTTP, which can lie and go away.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::{StatusCode, Uri};
+
+/// A server that ends with the test's runtime.
+pub struct Upstream {
+    pub url: String,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    directory: PathBuf,
+    down: AtomicBool,
+    nars: AtomicUsize,
+}
+
+impl Upstream {
+    pub async fn serve(directory: &Path) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let shared = Arc::new(Shared {
+            directory: directory.into(),
+            down: AtomicBool::new(false),
+            nars: AtomicUsize::new(0),
+        });
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url, shared }
+    }
+
+    /// From now on every request is answered 503, or not any more.
+    pub fn down(&self, down: bool) {
+        self.shared.down.store(down, Ordering::Relaxed);
+    }
+
+    /// How many NAR files were asked for.
+    pub fn nars(&self) -> usize {
+        self.shared.nars.load(Ordering::Relaxed)
+    }
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
+    if shared.down.load(Ordering::Relaxed) {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    if uri.path().starts_with("/nar/") {
+        shared.nars.fetch_add(1, Ordering::Relaxed);
+    }
+    match std::fs::read(shared.directory.join(uri.path().trim_start_matches('/'))) {
+        Ok(bytes) => bytes.into_response(),
+        Err(_) => StatusCode::NOT_FOUND.into_response(),
+    }
+}
