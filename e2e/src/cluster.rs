@@ -27,7 +27,7 @@ use crate::namespace::Run;
 use crate::wait::wait_for;
 use control_plane::ControlPlane;
 pub use http::Response;
-use node::{Node, NodeState};
+use node::Node;
 use pki::Pki;
 
 /// The address of the bridge: the API server, cluster DNS and the upstream caches are there.
@@ -115,9 +115,7 @@ impl Cluster {
                 "--user=system:kube-proxy",
             ])
             .await?;
-        for node in &cluster.nodes {
-            node.start_kubelet()?;
-        }
+        try_join_all(cluster.nodes.iter().map(Node::start)).await?;
         try_join_all(cluster.nodes.iter().map(|node| cni::install(&cluster, node))).await?;
         dns::install(&cluster).await?;
         for node in &cluster.nodes {
@@ -195,11 +193,7 @@ impl Cluster {
     /// An error when a process of the control plane has ended, or one of a node that should be running.
     fn check_processes(&self, node: &str) -> Result<()> {
         self.control_plane()?.check()?;
-        let node = self.node(node)?;
-        match &mut *node.state()? {
-            NodeState::Running(processes) => processes.check(),
-            NodeState::Crashed => Ok(()),
-        }
+        self.node(node)?.processes()?.check()
     }
 
     async fn api_ready(&self) -> Result<()> {
@@ -212,6 +206,13 @@ impl Cluster {
             Ok(())
         })
         .await
+    }
+
+    /// Gives every node one more image.
+    pub async fn load_image(&self, tar: &Path) -> Result<()> {
+        let tars = [tar.to_owned()];
+        try_join_all(self.nodes.iter().map(|node| images::load(&node.socket, &tars))).await?;
+        Ok(())
     }
 
     async fn load_images(&self) -> Result<()> {

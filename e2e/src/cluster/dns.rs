@@ -49,5 +49,5 @@ ports: [{{name: dns, port: 53, protocol: UDP}}, {{name: dns-tcp, port: 53, proto
 endpoints: [{{addresses: ["{CONTROL_PLANE}"]}}]
 "#
     );
-    cluster.apply(&yaml).await.context("cannot install cluster DNS")
+    cluster.apply_in("kube-system", &yaml).await.context("cannot install cluster DNS")
 }

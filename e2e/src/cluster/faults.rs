@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::node::{Node, NodeState};
+use super::node::Node;
 use super::process::words;
 use super::{Cluster, cgroup, net};
 use crate::wait::wait_for;
@@ -39,17 +39,7 @@ impl Cluster {
     /// Kills every process of the node without notice, pods included, as a power cut does. Disks stay.
     pub async fn crash(&self, node: &str) -> Result<()> {
         let node = self.node(node)?;
-        {
-            let mut state = node.state()?;
-            let NodeState::Running(processes) = &mut *state else {
-                bail!("{} is down already", node.config.name)
-            };
-            // The kubelet and containerd first: they would start again what dies.
-            for daemon in processes.all() {
-                daemon.kill()?;
-            }
-            *state = NodeState::Crashed;
-        }
+        node.processes()?.kill()?;
         wait_for("the processes of the crashed node to end", Duration::from_secs(20), async || {
             let left = containers(node);
             for pid in &left {
@@ -64,8 +54,21 @@ impl Cluster {
     }
 
     /// Starts a crashed node again.
-    pub fn restart(&self, node: &str) -> Result<()> {
-        self.node(node)?.start_all()
+    pub async fn restart(&self, node: &str) -> Result<()> {
+        self.node(node)?.start().await
+    }
+
+    /// Undoes every fault apart from lost disks, and waits until all nodes are ready.
+    pub async fn repair(&self) -> Result<()> {
+        for node in self.nodes() {
+            self.let_in(&node.name).await?;
+            self.resume(&node.name)?;
+            self.restart(&node.name).await?;
+        }
+        for node in self.nodes() {
+            self.wait_ready(&node.name, Duration::from_mins(1)).await?;
+        }
+        Ok(())
     }
 
     /// Removes all below `host_path`, which must be in the run's folder: the disk is there and empty.
@@ -88,11 +91,7 @@ impl Cluster {
 
     fn signal_all(&self, node: &str, signal: Signal) -> Result<()> {
         let node = self.node(node)?;
-        if let NodeState::Running(processes) = &mut *node.state()? {
-            for daemon in processes.all() {
-                daemon.signal(signal)?;
-            }
-        }
+        node.processes()?.signal(signal)?;
         containers(node).into_iter().try_for_each(|pid| send(pid, signal))
     }
 }

@@ -35,12 +35,17 @@ pub async fn name(tar: &Path) -> Result<String> {
         .with_context(|| format!("{} does not name its image", tar.display()))
 }
 
-/// Waits for containerd and gives it the images. They are unpacked when a pod first needs them.
-pub async fn load(socket: &Path, tars: &[PathBuf]) -> Result<()> {
+/// Waits until a containerd answers.
+pub async fn wait_for_containerd(socket: &Path) -> Result<()> {
     wait_for(&format!("containerd at {}", socket.display()), Duration::from_secs(20), async || {
         ctr(socket, &["version"]).await
     })
-    .await?;
+    .await
+}
+
+/// Gives a running containerd the images. They are unpacked when a pod first needs them.
+pub async fn load(socket: &Path, tars: &[PathBuf]) -> Result<()> {
+    wait_for_containerd(socket).await?;
     for tar in tars {
         let tar = tar.to_str().with_context(|| format!("{} is not UTF-8", tar.display()))?;
         ctr(socket, &["-n", "k8s.io", "images", "import", "--no-unpack", tar]).await?;

@@ -32,15 +32,21 @@ impl Cluster {
         checked(&format!("helm {}", args.join(" ")), result)
     }
 
-    /// Applies objects from YAML; the error is the API server's refusal.
+    /// Applies objects from YAML, into the namespace `default` where they name none; the error is the API server's refusal.
     pub async fn apply(&self, yaml: &str) -> Result<()> {
+        self.apply_in("default", yaml).await
+    }
+
+    /// Applies objects from YAML into a namespace; the error is the API server's refusal.
+    pub async fn apply_in(&self, namespace: &str, yaml: &str) -> Result<()> {
         let file = tempfile::Builder::new()
             .suffix(".yaml")
             .tempfile_in(self.dir())
             .context("no file for objects")?;
         fs::write(file.path(), yaml).context("cannot write the objects")?;
         let path = file.path().to_str().context("the run's folder is not UTF-8")?;
-        self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", path]).await.map(drop)
+        let args = ["-n", namespace, "apply", "--server-side", "--force-conflicts", "-f", path];
+        self.kubectl(&args).await.map(drop)
     }
 
     /// One object or a list, as JSON: `kubectl get ARGS -o json`.
@@ -71,11 +77,9 @@ impl Cluster {
         Ok(())
     }
 
-    /// Removes a namespace and waits until nothing of it is left.
+    /// Removes a namespace with all that is in it. It is gone some seconds later.
     pub async fn delete_namespace(&self, name: &str) -> Result<()> {
-        let limit = Duration::from_mins(2);
-        let args = ["delete", "namespace", name, "--wait", "--timeout=115s", "--ignore-not-found"];
-        self.kubectl_within(limit, &args).await.map(drop)
+        self.kubectl(&["delete", "namespace", name, "--wait=false", "--ignore-not-found"]).await.map(drop)
     }
 
     /// Runs a program on a node: in its network, with the host's files.

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
 use anyhow::{Context, Result, anyhow};
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::pki::Pki;
 use super::process::{Daemon, Spec};
-use super::{ClusterConfig, NodeConfig, POD_CIDR, SERVICE_DNS, cgroup, net};
+use super::{ClusterConfig, NodeConfig, POD_CIDR, SERVICE_DNS, cgroup, images, net};
 
 /// A node and its processes.
 #[derive(Debug)]
@@ -26,35 +27,36 @@ pub struct Node {
     containerd: Spec,
     kubelet: Spec,
     proxy: Spec,
-    state: Mutex<NodeState>,
+    processes: Mutex<Processes>,
 }
 
-/// Whether the node's processes are there.
-#[derive(Debug)]
-pub enum NodeState {
-    Running(Box<Processes>),
-    Crashed,
-}
-
-/// The node's own processes; shims and pods are containerd's.
-#[derive(Debug)]
+/// The node's own processes, as far as they were started; shims and pods are containerd's.
+#[derive(Debug, Default)]
 pub struct Processes {
-    pub containerd: Daemon,
-    /// Absent only while the cluster starts: they need the API server.
-    pub kubelet: Option<Daemon>,
-    pub proxy: Option<Daemon>,
+    containerd: Option<Daemon>,
+    kubelet: Option<Daemon>,
+    proxy: Option<Daemon>,
 }
 
 impl Processes {
-    /// All that run.
-    pub fn all(&mut self) -> impl Iterator<Item = &mut Daemon> {
-        let Self { containerd, kubelet, proxy } = self;
-        [Some(containerd), kubelet.as_mut(), proxy.as_mut()].into_iter().flatten()
+    /// An error when one has ended by itself.
+    pub fn check(&mut self) -> Result<()> {
+        self.all().into_iter().flatten().try_for_each(Daemon::check)
     }
 
-    /// An error when one has ended.
-    pub fn check(&mut self) -> Result<()> {
-        self.all().try_for_each(Daemon::check)
+    /// Sends each a signal.
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        self.all().into_iter().flatten().try_for_each(|daemon| daemon.signal(signal))
+    }
+
+    /// Kills them. The kubelet and containerd would start again what dies, so they go before any pod.
+    pub fn kill(&mut self) -> Result<()> {
+        self.all().into_iter().filter_map(Option::take).try_for_each(|mut daemon| daemon.kill())
+    }
+
+    fn all(&mut self) -> [&mut Option<Daemon>; 3] {
+        let Self { containerd, kubelet, proxy } = self;
+        [kubelet, proxy, containerd]
     }
 }
 
@@ -105,41 +107,41 @@ impl Node {
             .arg(format!("--bind-address={address}"))
             .arg(format!("--cluster-cidr={POD_CIDR}"))
             .args(["--proxy-mode=nftables", "--conntrack-max-per-core=0"]);
-        let state = NodeState::Running(Box::new(Processes {
-            containerd: containerd.start()?,
-            kubelet: None,
-            proxy: None,
-        }));
+        let processes = Processes { containerd: Some(containerd.start()?), ..Processes::default() };
         let (config, run) = (config.clone(), run.name.clone());
-        Ok(Self { config, address, dir, socket, run, containerd, kubelet, proxy, state: Mutex::new(state) })
+        Ok(Self {
+            config,
+            address,
+            dir,
+            socket,
+            run,
+            containerd,
+            kubelet,
+            proxy,
+            processes: Mutex::new(processes),
+        })
     }
 
-    /// Starts kubelet and kube-proxy beside the running containerd.
-    pub fn start_kubelet(&self) -> Result<()> {
-        if let NodeState::Running(processes) = &mut *self.state()? {
-            processes.kubelet = Some(self.kubelet.start()?);
-            processes.proxy = Some(self.proxy.start()?);
-        }
-        Ok(())
-    }
-
-    /// Starts everything, as after the machine was switched on again.
-    pub fn start_all(&self) -> Result<()> {
-        let mut state = self.state()?;
-        if matches!(*state, NodeState::Crashed) {
-            *state = NodeState::Running(Box::new(Processes {
-                containerd: self.containerd.start()?,
-                kubelet: Some(self.kubelet.start()?),
-                proxy: Some(self.proxy.start()?),
-            }));
-        }
-        Ok(())
+    /// Starts what does not run, containerd first: the kubelet gives up when it is not there.
+    pub async fn start(&self) -> Result<()> {
+        ensure_running(&mut self.processes()?.containerd, &self.containerd)?;
+        images::wait_for_containerd(&self.socket).await?;
+        let mut processes = self.processes()?;
+        ensure_running(&mut processes.kubelet, &self.kubelet)?;
+        ensure_running(&mut processes.proxy, &self.proxy)
     }
 
     /// The node's processes.
-    pub fn state(&self) -> Result<MutexGuard<'_, NodeState>> {
-        self.state.lock().map_err(|_| anyhow!("a test panicked while it held node {}", self.config.name))
+    pub fn processes(&self) -> Result<MutexGuard<'_, Processes>> {
+        self.processes.lock().map_err(|_| anyhow!("a test panicked while it held node {}", self.config.name))
     }
+}
+
+fn ensure_running(daemon: &mut Option<Daemon>, spec: &Spec) -> Result<()> {
+    if daemon.as_mut().is_none_or(|daemon| daemon.check().is_err()) {
+        *daemon = Some(spec.start()?);
+    }
+    Ok(())
 }
 
 /// `restrict_oom_score_adj`: where root lacks `CAP_SYS_RESOURCE`, no container could start without it.

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -96,9 +97,12 @@ impl Daemon {
         )
     }
 
-    /// Sends a signal.
+    /// Sends a signal. A process that has ended is no error: it is what [`Daemon::check`] tells.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        kill(self.pid()?, signal).with_context(|| format!("cannot send {signal} to {}", self.name))
+        match kill(self.pid()?, signal) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("cannot send {signal} to {}", self.name)),
+        }
     }
 
     /// Kills the process without notice and waits until it is gone.

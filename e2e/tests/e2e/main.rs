@@ -1,3 +1,68 @@
-//! Tests on a real cluster.
+//! Tests on a real cluster: one cluster for all of them, one namespace for each.
+//!
+//! The program puts itself into namespaces (`granary_e2e::namespace`), so that it can be started like any other test;
+//! without the cluster's programs it says what to run instead. Tests run one after another, since many of them hurt a
+//! node that the others need. An argument filters by name, as usual.
 
-fn main() {}
+mod case;
+mod cluster;
+mod probe;
+mod world;
+
+use std::env;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use granary_e2e::namespace::{self, Role, Run};
+use libtest_mimic::{Arguments, Trial};
+
+use case::Case;
+use world::World;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("e2e: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<ExitCode> {
+    let mut arguments = Arguments::from_args();
+    if arguments.list {
+        return Ok(libtest_mimic::run(&arguments, trials(None)?).exit_code());
+    }
+    if env::var_os("GRANARY_BIN").is_none() && env::var_os("GRANARY_REQUIRE_TOOLS").is_none() {
+        println!("skipped: run cargo xtask test");
+        return Ok(ExitCode::SUCCESS);
+    }
+    match namespace::enter()? {
+        Role::Finished(code) => Ok(code),
+        Role::Inside(run) => {
+            arguments.test_threads = Some(1);
+            let trials = trials(Some(run))?;
+            Ok(libtest_mimic::run(&arguments, trials).exit_code())
+        }
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let topics = [cluster::cases()];
+    topics.into_iter().flatten().collect()
+}
+
+/// Without a run there is nothing to run on: the trials are only good for their names.
+fn trials(run: Option<Run>) -> Result<Vec<Trial>> {
+    let world = run.map(World::new).transpose()?.map(Arc::new);
+    let trial = |case: Case| {
+        let world = world.clone();
+        Trial::test(case.name(), move || match world {
+            Some(world) => world.run(&case),
+            None => Err("no namespaces".into()),
+        })
+    };
+    Ok(cases().into_iter().map(trial).collect())
+}
