@@ -91,17 +91,33 @@ impl Fetcher {
     /// The source's narinfo for an artifact, admitted by [`narinfo::admit`]; `None` when the source does not have it.
     pub async fn narinfo(&self, source: &Source, hash: &HashPart) -> Result<Option<NarInfo>, Fault> {
         let url = source.url.join(&hash.narinfo_name())?;
-        let text = self
-            .with_retries(source, async || {
-                let response = self.send(source, url.clone(), &[]).await?;
-                match classify(&response) {
-                    Class::Whole | Class::Part => answer::small_body(response, self.0.limits.silence).await.map(Some),
-                    Class::Absent => Ok(None),
-                    Class::Failed { again } => Err(answer::failed(&response, again)),
-                }
-            })
-            .await?;
-        text.map(|text| narinfo::admit(&text, hash, source)).transpose()
+        self.may_ask(source)?;
+        let text = self.narinfo_text(source, &url).await;
+        self.learn(source, text.as_ref().err());
+        text?.map(|text| narinfo::admit(&text, hash, source)).transpose()
+    }
+
+    /// Asks until there is an answer, or a fault that would come again; three times at most.
+    async fn narinfo_text(&self, source: &Source, url: &Url) -> Result<Option<Vec<u8>>, Fault> {
+        let mut number = 0;
+        loop {
+            number += 1;
+            match self.ask_narinfo(source, url).await {
+                Ok(text) => return Ok(text),
+                Err(Attempt::Last(fault)) => return Err(fault),
+                Err(Attempt::Again { why, .. }) if number == ATTEMPTS => return Err(answer::gave_up(&why)),
+                Err(Attempt::Again { after, .. }) => pause(number, after).await,
+            }
+        }
+    }
+
+    async fn ask_narinfo(&self, source: &Source, url: &Url) -> Result<Option<Vec<u8>>, Attempt> {
+        let response = self.send(source, url.clone(), &[]).await?;
+        match classify(&response) {
+            Class::Whole | Class::Part => answer::small_body(response, self.0.limits.silence).await.map(Some),
+            Class::Absent => Ok(None),
+            Class::Failed { again } => Err(answer::failed(&response, again)),
+        }
     }
 
     /// Fetches the NAR file of one of the source's narinfos into a new file at `path`, and verifies it. On any failure
@@ -182,27 +198,6 @@ impl Fetcher {
             // Who said nothing for that long is not given another such time while others could be asked.
             Err(_) => Err(Attempt::Last(answer::silent(self.0.limits.silence))),
         }
-    }
-
-    /// Does `attempt` until it gives something or a fault that would come again, three times at most.
-    async fn with_retries<T>(
-        &self,
-        source: &Source,
-        mut attempt: impl AsyncFnMut() -> Result<T, Attempt>,
-    ) -> Result<T, Fault> {
-        self.may_ask(source)?;
-        let mut number = 0;
-        let result = loop {
-            number += 1;
-            match attempt().await {
-                Ok(value) => break Ok(value),
-                Err(Attempt::Last(fault)) => break Err(fault),
-                Err(Attempt::Again { why, .. }) if number == ATTEMPTS => break Err(answer::gave_up(&why)),
-                Err(Attempt::Again { after, .. }) => pause(number, after).await,
-            }
-        };
-        self.learn(source, result.as_ref().err());
-        result
     }
 
     /// Refuses to ask a source that is left alone.

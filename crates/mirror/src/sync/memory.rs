@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use granary_nix::{HashPart, NarInfo, PublicKeys};
-use granary_placement::report::{CatalogReport, Refusal, RefusalReason};
+use granary_placement::report::{CatalogReport, Refusal};
 
 /// The first pause after a repeated refusal.
 const PAUSE: Duration = Duration::from_secs(30);
 /// The longest.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10 * 60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
 /// What is remembered from pass to pass. All of it can be lost: a restarted mirror reads the tree and asks the sources.
 #[derive(Debug, Default)]
@@ -36,6 +36,9 @@ pub(super) struct LastReport {
 #[derive(Debug)]
 struct Standing {
     refusal: Refusal,
+    /// Whether a NAR file was had, and was bad.
+    bytes: bool,
+    /// How often that was so.
     times: u32,
     not_before: Option<Instant>,
 }
@@ -57,7 +60,7 @@ impl Memory {
         let times = before.map_or(0, |standing| standing.times) + u32::from(bytes);
         let pause = times.checked_sub(2).filter(|_| bytes).map(pause);
         let not_before = pause.and_then(|pause| now.checked_add(pause));
-        self.refused.insert(hash, Standing { refusal: refusal.clone(), times, not_before });
+        self.refused.insert(hash, Standing { refusal: refusal.clone(), bytes, times, not_before });
         again
     }
 
@@ -72,11 +75,14 @@ impl Memory {
         standing.not_before.is_some_and(|time| now < time).then_some(&standing.refusal)
     }
 
-    /// Whether what is remembered about the artifact led to its refusal, so that the sources must be asked anew.
+    /// Whether the artifact's bytes were refused the last time, so that the sources must be asked for its narinfo anew.
     pub(super) fn is_doubtful(&self, hash: &HashPart) -> bool {
-        self.refused.get(hash).is_some_and(|standing| {
-            !matches!(standing.refusal.reason, RefusalReason::MissingReference | RefusalReason::Disk)
-        })
+        self.refused.get(hash).is_some_and(|standing| standing.bytes)
+    }
+
+    /// Accepts everything refused for which `is_settled` holds.
+    pub(super) fn accept_where(&mut self, is_settled: impl Fn(&HashPart) -> bool) {
+        self.refused.retain(|hash, _| !is_settled(hash));
     }
 
     /// Forgets everything about artifacts that nobody wants.
@@ -93,6 +99,8 @@ fn pause(doublings: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use granary_placement::report::RefusalReason;
+
     use super::*;
 
     fn hash() -> HashPart {
@@ -117,7 +125,9 @@ mod tests {
         }
         assert!(memory.standing(&hash(), now + LONGEST_PAUSE).is_none());
         assert!(memory.is_doubtful(&hash()));
-        memory.refuse(hash(), &refusal(RefusalReason::NotFound), false, now);
+        memory.accept_where(|_| false);
+        assert!(memory.is_doubtful(&hash()));
+        assert!(memory.refuse(hash(), &refusal(RefusalReason::NotFound), false, now));
         assert!(memory.standing(&hash(), now).is_none(), "to ask for a narinfo costs little");
         memory.accept(&hash());
         assert!(!memory.is_doubtful(&hash()) && memory.standing(&hash(), now).is_none());

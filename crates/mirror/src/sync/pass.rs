@@ -49,6 +49,7 @@ pub(super) async fn run(
             pass.refuse(path, &Problem::from(blame), passes(blame.reason), false);
         }
     }
+    pass.settle(&closure);
     pass.write_catalog(&closure, |hash| !blamed.contains_key(hash)).await;
     pass.progress();
 
@@ -66,6 +67,11 @@ fn all_keys(job: &Job) -> PublicKeys {
         }
     }
     keys.into_iter().collect()
+}
+
+/// Whether a reference that is to blame may come right by itself.
+fn needs_transient(problem: &Problem) -> bool {
+    problem.blame.as_ref().is_some_and(|Blame { culprit: _, reason }| passes(*reason))
 }
 
 /// A pass over a resolved closure.
@@ -115,6 +121,15 @@ impl<'p> Pass<'p> {
         self.assigned.contains(hash) && !self.tree.holds(hash)
     }
 
+    /// What was refused once, and is found now and not to be pulled here, is refused no longer.
+    fn settle(&mut self, closure: &Closure) {
+        let Self { tree, memory, assigned, refusals, .. } = self;
+        memory.accept_where(|hash| {
+            let wanted_here = assigned.contains(hash) && !tree.holds(hash);
+            closure.found.contains_key(hash) && !refusals.contains_key(hash) && !wanted_here
+        });
+    }
+
     /// Writes the narinfos of everything that can be had, wherever it is held. What was refused for its bytes, and has not
     /// been published since, is left out: its NAR file is not one to send clients for.
     async fn write_catalog(&mut self, closure: &Closure, good: impl Fn(&HashPart) -> bool) {
@@ -155,7 +170,7 @@ impl<'p> Pass<'p> {
             }
             Err(problem) => {
                 let reason = problem.fault.reason;
-                let transient = problem.fault.is_transient() || self.needs_transient(&problem);
+                let transient = problem.fault.is_transient() || needs_transient(&problem);
                 let bytes = !transient && reason != granary_placement::report::RefusalReason::MissingReference;
                 self.refuse(&path, &problem, transient, bytes);
             }
@@ -232,11 +247,6 @@ impl<'p> Pass<'p> {
             tree.prune_catalog(&kept).map(drop)
         })
         .await;
-    }
-
-    /// Whether a reference that is to blame may come right by itself.
-    fn needs_transient(&self, problem: &Problem) -> bool {
-        problem.blame.as_ref().is_some_and(|Blame { culprit: _, reason }| passes(*reason))
     }
 
     /// Does something with the disk that must not fail silently, and need not end the pass.

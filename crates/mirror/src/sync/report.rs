@@ -41,13 +41,13 @@ impl PolicyState {
     pub(super) fn new(job: &PolicyJob, closure: &Closure, last: LastReport, tree: &Tree) -> Self {
         let members = plan::members(closure, job.roots.iter());
         let assigned = members.iter().filter(|hash| job.assigned.contains(hash)).copied().collect();
-        let mut lost: Vec<_> = members.iter().filter_map(|hash| closure.lost.get(hash)).collect();
-        lost.sort_by_key(|(path, problem)| (!problem.fault.is_transient(), path.clone()));
-        let catalog_error = lost.first().map(|(path, problem)| {
-            let (lost, all, Fault { reason, message }) = (lost.len(), members.len(), &problem.fault);
-            format!("{lost} of {all} store paths cannot be resolved, such as {path}: {reason}: {message}")
+        let mut unresolved: Vec<_> = members.iter().filter_map(|hash| closure.lost.get(hash)).collect();
+        unresolved.sort_by_key(|(path, problem)| (!problem.fault.is_transient(), path.clone()));
+        let catalog_error = unresolved.first().map(|(path, problem)| {
+            let (count, all, Fault { reason, message }) = (unresolved.len(), members.len(), &problem.fault);
+            format!("{count} of {all} store paths cannot be resolved, such as {path}: {reason}: {message}")
         });
-        let partial = lost.first().is_some_and(|(_, problem)| problem.fault.is_transient());
+        let partial = unresolved.first().is_some_and(|(_, problem)| problem.fault.is_transient());
         let mut state = Self { name: job.name.clone(), members, assigned, catalog_error, partial, last };
         if !partial {
             state.last.catalog = Some(state.catalog(closure, tree));

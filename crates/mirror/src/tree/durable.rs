@@ -58,7 +58,7 @@ pub(super) fn place(temp: TempFile, target: &Path) -> Result<(), TreeError> {
 
 fn rename(temp: TempFile, target: &Path) -> Result<(), TreeError> {
     fs::rename(temp.path(), target).map_err(TreeError::io("rename to", target))?;
-    temp.is_moved();
+    temp.release();
     Ok(())
 }
 

@@ -38,7 +38,7 @@ use granary_nix::{Hash, HashPart, NarInfo};
 pub use canonical::canonical;
 pub use error::TreeError;
 pub use index::{CatalogEntry, Totals};
-pub use layout::Layout;
+pub use layout::{Layout, hash_of};
 pub use publish::Contents;
 pub use quarantine::Record;
 pub use temp::TempFile;

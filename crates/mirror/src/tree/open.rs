@@ -63,9 +63,10 @@ fn scan(layout: &Layout) -> Result<Index, TreeError> {
                 fs::metadata(layout.served(&held.nar_name())).is_ok_and(|nar| nar.len() == held.file_size)
             });
         let published = entry.metadata().and_then(|file| file.modified()).ok();
-        match held {
-            Some(held) => index.insert(hash, held, published.and_then(|time| Timestamp::try_from(time).ok())),
-            None => tracing::warn!(path = %path.display(), "not counted: the narinfo is not ours, or its NAR file is not there"),
+        if let Some(held) = held {
+            index.insert(hash, held, published.and_then(|time| Timestamp::try_from(time).ok()));
+        } else {
+            tracing::warn!(path = %path.display(), "not counted: not a narinfo of ours, or its NAR file is not there");
         }
     }
     Ok(index)

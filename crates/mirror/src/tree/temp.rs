@@ -21,7 +21,7 @@ impl TempFile {
     }
 
     /// The file has got another name, and is no longer ours to remove.
-    pub(super) fn is_moved(mut self) {
+    pub(super) fn release(mut self) {
         self.path = PathBuf::new();
     }
 }

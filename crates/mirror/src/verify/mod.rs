@@ -1,1 +1,12 @@
-//! Checks a whole tree, and single narinfo files, without trusting anything that is written in it.
+//! Checks a whole tree, and single narinfo files, without trusting anything that is written in them.
+//!
+//! The tree is only read, so that one in use, or one on another machine's disk, can be checked too.
+
+mod narinfos;
+mod outcome;
+mod tree;
+mod workers;
+
+pub use narinfos::{KeyCheck, NarInfoCheck, check_narinfo, verify_narinfos};
+pub use outcome::{Finding, Kind, TreeCheck};
+pub use tree::{VerifyError, verify_tree};

@@ -1,0 +1,207 @@
+//! The check of a whole tree.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use granary_fetch::{Expected, Fault, narinfo};
+use granary_nix::{CacheInfo, Compression, Hash, HashPart, NarInfo, PublicKeys, StorePath, served_nar_name};
+use granary_placement::report::RefusalReason;
+use sha2::{Digest as _, Sha256};
+
+use super::outcome::{Finding, Kind, TreeCheck};
+use super::workers::on_all_cores;
+use crate::tree::Layout;
+
+/// Directories that a binary cache may have besides `nar`.
+const OTHER_DIRECTORIES: [&str; 4] = ["log", "debuginfo", "realisations", "build-trace-v2"];
+
+/// The tree could not be looked at.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {}: {source}", path.display())]
+pub struct VerifyError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Checks everything in the tree at `directory`, reading every NAR file once: each narinfo parses, has its hash part's
+/// name and a signature by one of `keys`; its NAR file is there, with the stated FileHash, FileSize, NarHash and NarSize;
+/// its references are in the tree or the catalog, whose narinfos are held to the same; no file is visible half-written.
+///
+/// Blocks, and uses all cores. A tree that is written to meanwhile can show faults that are gone a moment later.
+pub fn verify_tree(directory: &Path, keys: &PublicKeys) -> Result<TreeCheck, VerifyError> {
+    let layout = Layout::new(directory);
+    let listing = Listing::read(&layout)?;
+    let mut check = TreeCheck {
+        artifacts: listing.narinfos.len() as u64,
+        catalog: listing.catalog.len() as u64,
+        notes: listing.strays.clone(),
+        ..TreeCheck::default()
+    };
+    check.faults.extend(cache_info(&layout));
+
+    let named = |prefix: &'static str| move |hash: &HashPart| (format!("{prefix}{}", hash.narinfo_name()), *hash);
+    let mut files: Vec<(String, HashPart)> = listing.narinfos.iter().map(named("")).collect();
+    files.extend(listing.catalog.iter().map(named(".granary/catalog/")));
+    let mut good: Vec<(String, NarInfo)> = Vec::new();
+    for (path, result) in on_all_cores(&files, |(path, hash)| (path.clone(), read(directory, path, hash, keys))) {
+        match result {
+            Ok(info) => good.push((path, info)),
+            Err(fault) => check.faults.push(Finding::of(&path, fault)),
+        }
+    }
+    let known: HashMap<HashPart, StorePath> =
+        good.iter().map(|(_, info)| (info.store_path.hash_part(), info.store_path.clone())).collect();
+    for (path, info) in &good {
+        check.faults.extend(missing_references(path, info, &known));
+    }
+
+    good.retain(|(path, _)| !path.starts_with(".granary/"));
+    let named: HashSet<&str> = good.iter().map(|(_, info)| info.url.as_str()).collect();
+    let orphans: Vec<&String> = listing.nars.iter().filter(|nar| !named.contains(nar.as_str())).collect();
+    for (bytes, fault) in on_all_cores(&good, |(path, info)| nar_file(directory, path, info)) {
+        check.bytes += bytes;
+        check.faults.extend(fault);
+    }
+    for (whole, finding) in on_all_cores(&orphans, |nar| orphan(directory, nar)) {
+        if whole { check.notes.push(finding) } else { check.faults.push(finding) }
+    }
+    check.faults.sort_unstable();
+    check.notes.sort_unstable();
+    Ok(check)
+}
+
+/// The names in a tree.
+#[derive(Default)]
+struct Listing {
+    narinfos: Vec<HashPart>,
+    catalog: Vec<HashPart>,
+    /// As they are named in the cache: `nar/…`.
+    nars: Vec<String>,
+    strays: Vec<Finding>,
+}
+
+impl Listing {
+    fn read(layout: &Layout) -> Result<Self, VerifyError> {
+        let mut listing = Self::default();
+        for name in names(layout.directory())? {
+            let text = name.to_string_lossy();
+            if let Some(hash) = crate::tree::hash_of(&name) {
+                listing.narinfos.push(hash);
+            } else if !is_of_a_cache(&text) {
+                listing.stray(&text);
+            }
+        }
+        for name in names_if_any(&layout.catalog())? {
+            match crate::tree::hash_of(&name) {
+                Some(hash) => listing.catalog.push(hash),
+                None => listing.stray(&format!(".granary/catalog/{}", name.to_string_lossy())),
+            }
+        }
+        for name in names_if_any(&layout.nars())? {
+            listing.nars.push(format!("nar/{}", name.to_string_lossy()));
+        }
+        Ok(listing)
+    }
+
+    fn stray(&mut self, path: &str) {
+        self.strays.push(Finding::new(path, Kind::Stray, "not a file of a binary cache"));
+    }
+}
+
+fn is_of_a_cache(name: &str) -> bool {
+    let extension = |wanted: &str| Path::new(name).extension().is_some_and(|extension| extension == wanted);
+    matches!(name, "nar" | "nix-cache-info" | ".granary" | "lost+found")
+        || OTHER_DIRECTORIES.contains(&name)
+        || extension("ls")
+}
+
+/// The names in a directory.
+fn names(path: &Path) -> Result<Vec<OsString>, VerifyError> {
+    let entries = fs::read_dir(path).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
+    entries.map_err(|source| VerifyError { path: path.to_owned(), source })
+}
+
+/// The same; a directory that is not there has none.
+fn names_if_any(path: &Path) -> Result<Vec<OsString>, VerifyError> {
+    match names(path) {
+        Err(error) if error.source.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        result => result,
+    }
+}
+
+fn cache_info(layout: &Layout) -> Option<Finding> {
+    let message = match fs::read(layout.cache_info()) {
+        Ok(text) => CacheInfo::parse(&text).err()?.to_string(),
+        Err(error) => error.to_string(),
+    };
+    Some(Finding::new("nix-cache-info", Kind::CacheInfo, message))
+}
+
+fn read(directory: &Path, path: &str, hash: &HashPart, keys: &PublicKeys) -> Result<NarInfo, Fault> {
+    let text = super::narinfos::read_bounded(&directory.join(path))
+        .map_err(|error| Fault::new(RefusalReason::Disk, error.to_string()))?;
+    let info = narinfo::admit_signed(&text, hash, keys)?;
+    // Whatever an upstream's URL may be, ours names a file of this tree and nothing else.
+    let ours = served_nar_name(info.file_hash.unwrap_or(info.nar_hash), info.compression);
+    if info.url == ours {
+        return Ok(info);
+    }
+    let message = format!("URL is {:?}; in a tree of ours it is {ours:?}", info.url);
+    Err(Fault::new(RefusalReason::ForbiddenUrl, message))
+}
+
+fn missing_references(path: &str, info: &NarInfo, known: &HashMap<HashPart, StorePath>) -> Vec<Finding> {
+    let absent = info.references.iter().filter(|reference| known.get(&reference.hash_part()) != Some(reference));
+    let finding = |reference: &StorePath| {
+        let message = format!("{reference} is neither in the tree nor in the catalog");
+        Finding::new(path, RefusalReason::MissingReference, message)
+    };
+    absent.map(finding).collect()
+}
+
+/// Checks the NAR file that a narinfo of the tree names; how many bytes were read, and the fault.
+fn nar_file(directory: &Path, path: &str, info: &NarInfo) -> (u64, Option<Finding>) {
+    let bare = info.file_hash.is_none() || info.file_size.is_none();
+    if bare {
+        let message = "the narinfo does not state FileHash and FileSize";
+        return (0, Some(Finding::new(path, RefusalReason::FileHash, message)));
+    }
+    let nar = directory.join(&info.url);
+    let size = fs::metadata(&nar).map(|file| file.len()).unwrap_or_default();
+    let fault = match File::open(&nar).and_then(|file| Expected::from(info).check(file)) {
+        Ok(Ok(_)) => return (size, None),
+        Ok(Err(fault)) => fault,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Fault::new(RefusalReason::NotFound, format!("its NAR file {} is not there", info.url))
+        }
+        Err(error) => Fault::new(RefusalReason::Disk, format!("{}: {error}", info.url)),
+    };
+    (size, Some(Finding::of(path, fault)))
+}
+
+/// A NAR file that no good narinfo names: harmless when it is whole, which its name tells. Whether it is, and the finding.
+fn orphan(directory: &Path, nar: &str) -> (bool, Finding) {
+    let digest = match digest(&directory.join(nar)) {
+        Ok(digest) => digest,
+        Err(error) => return (false, Finding::new(nar, RefusalReason::Disk, error.to_string())),
+    };
+    if Compression::ALL.into_iter().any(|compression| served_nar_name(digest, compression) == *nar) {
+        (true, Finding::new(nar, Kind::Orphan, "no narinfo in the tree that holds names this NAR file"))
+    } else {
+        let message = format!("its bytes have the hash {digest}, which is not its name");
+        (false, Finding::new(nar, Kind::HalfWritten, message))
+    }
+}
+
+fn digest(path: &Path) -> io::Result<Hash> {
+    let (mut file, mut hasher, mut block) = (File::open(path)?, Sha256::new(), vec![0; 64 << 10]);
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(Hash::from_bytes(hasher.finalize().into())),
+            length => hasher.update(&block[..length]),
+        }
+    }
+}
