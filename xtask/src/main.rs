@@ -6,6 +6,7 @@ mod bench;
 mod cache;
 mod cargo;
 mod corpus;
+mod demo;
 mod go_tools;
 mod images;
 mod job;
@@ -39,6 +40,16 @@ enum Command {
         /// Only tests whose names contain one of these; the checks are left out then.
         filters: Vec<String>,
     },
+    /// Shows the whole on a cluster of three nodes that it makes for itself.
+    Demo(demo::Options),
+    /// Opens a shell, or runs one command, in the cluster that `demo --keep` left up.
+    Shell {
+        /// The command; a shell when absent.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// Ends the cluster that `demo --keep` left up.
+    Down,
     /// Installs and builds what `test` and `demo` need, and says where it is.
     Setup {
         /// Only what does not depend on this tree: packages, Kubernetes, helm, the test corpus.
@@ -75,6 +86,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
     let session = Session::open()?;
     match cli.command {
         Command::Test { filters } => Ok(test::command(&session, &filters)),
+        Command::Demo(options) => demo::command(&session, &options),
+        Command::Shell { command } => demo::shell(&session, &command),
+        Command::Down => demo::down(&session),
         Command::Setup { base } => setup::command(&session, base),
         Command::Images { out } => images::command(&session, out.as_deref()),
         Command::Bench { name } => bench::command(&session, name.as_deref()),

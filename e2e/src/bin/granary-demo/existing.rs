@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
 use crate::kube::Kube;
-use crate::narrator::Narrator;
+use crate::narrator::{Narrator, block};
 use crate::stage::{ImageName, NAMESPACE, Site, Source, Stage};
 
 /// What only the user can know about their cluster.
@@ -60,7 +60,7 @@ impl Existing {
         );
         let kube = Kube { bin: paths::bin()?, kubeconfig: None };
         let nodes = ["get", "nodes", "-L", "topology.kubernetes.io/region,topology.kubernetes.io/zone"];
-        say.block(&kube.kubectl(&nodes).await.context("KUBECONFIG does not lead to a cluster")?);
+        block(&kube.kubectl(&nodes).await.context("KUBECONFIG does not lead to a cluster")?);
         let site = |name: &'static str| Site {
             name,
             node: None,

@@ -21,7 +21,7 @@ use granary_e2e::upstream::Upstream;
 use serde_json::json;
 
 use crate::existing::Existing;
-use crate::narrator::Narrator;
+use crate::narrator::{Narrator, block};
 use crate::stage::Stage;
 
 #[derive(Parser)]
@@ -55,7 +55,7 @@ async fn on_existing(given: &Existing) -> Result<ExitCode> {
     let say = Narrator::new();
     let mut stage = given.stage(&say).await?;
     story::tell(&say, &mut stage, None).await?;
-    say.block(
+    block(
         "To remove it again:\n  kubectl delete namespace granary-demo\n  helm uninstall granary --namespace granary-system\n  \
          helm uninstall granary-crds --namespace granary-system",
     );
@@ -94,7 +94,7 @@ async fn inside(run: &Run, arguments: &Arguments) -> Result<ExitCode> {
     if arguments.keep {
         keep(run, &cluster, arguments.ready_file.as_deref()).await?;
     } else {
-        say.block("cargo xtask demo --keep leaves the cluster up to look around in.");
+        block("cargo xtask demo --keep leaves the cluster up to look around in.");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -36,15 +36,6 @@ impl Narrator {
         println!("[{}]    {text}", self.clock());
     }
 
-    /// Text as it is, such as the output of a command.
-    pub fn block(&self, text: &str) {
-        println!();
-        for line in text.trim_end().lines() {
-            println!("    {line}");
-        }
-        println!();
-    }
-
     /// Repeats `check` until it holds. Its errors say how far things are, and the reader is told.
     pub async fn wait<T>(
         &self,
@@ -72,4 +63,13 @@ impl Narrator {
     fn clock(&self) -> String {
         format!("{:6.1} s", self.start.elapsed().as_secs_f64())
     }
+}
+
+/// Prints a text as it is, such as the output of a command.
+pub fn block(text: &str) {
+    println!();
+    for line in text.trim_end().lines() {
+        println!("    {line}");
+    }
+    println!();
 }

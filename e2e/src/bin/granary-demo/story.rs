@@ -9,7 +9,7 @@ use granary_e2e::nix_client;
 
 use crate::existing::Tunnel;
 use crate::look;
-use crate::narrator::Narrator;
+use crate::narrator::{Narrator, block};
 use crate::objects;
 use crate::stage::{ImageName, NAMESPACE, OPERATOR, POLICY, Site, Stage};
 
@@ -56,7 +56,7 @@ async fn install(say: &Narrator, stage: &Stage) -> Result<()> {
     say.note("charts granary-crds and granary installed; waiting for the operator's two replicas");
     let rollout = ["-n", OPERATOR, "rollout", "status", "deployment/granary-operator", "--timeout=180s"];
     stage.kube.kubectl(&rollout).await?;
-    say.block(&stage.kube.kubectl(&["-n", OPERATOR, "get", "pods", "-o", "wide"]).await?);
+    block(&stage.kube.kubectl(&["-n", OPERATOR, "get", "pods", "-o", "wide"]).await?);
     Ok(())
 }
 
@@ -71,12 +71,12 @@ async fn declare(say: &Narrator, stage: &Stage) -> Result<()> {
     for site in &stage.sites {
         let yaml = objects::cache_mirror(site, &stage.source);
         if site.name == stage.sites[0].name {
-            say.block(&yaml);
+            block(&yaml);
         }
         stage.kube.apply(NAMESPACE, &yaml).await?;
     }
     let policy = objects::policy(&stage.source);
-    say.block(&policy);
+    block(&policy);
     stage.kube.apply(NAMESPACE, &policy).await?;
     Ok(())
 }
@@ -104,7 +104,7 @@ async fn converge(say: &Narrator, stage: &Stage) -> Result<()> {
         "signature, FileHash, NarHash, sizes and references are checked before a copy counts or is served",
     );
     satisfied(say, stage, SYNC).await?;
-    show(say, stage).await?;
+    show(stage).await?;
     let trees: Vec<&Path> = stage.sites.iter().filter_map(|site| site.tree.as_deref()).collect();
     if !trees.is_empty() {
         let copies = look::copies(&trees)?;
@@ -139,10 +139,10 @@ async fn satisfied(say: &Narrator, stage: &Stage, limit: Duration) -> Result<()>
     Ok(())
 }
 
-async fn show(say: &Narrator, stage: &Stage) -> Result<()> {
+async fn show(stage: &Stage) -> Result<()> {
     // Helm and kubectl of the user's own may know other kinds by these short names; the full ones are plain.
     let table = stage.kube.kubectl(&["-n", NAMESPACE, "get", "cachemirrors,replicationpolicies"]).await?;
-    say.block(&format!("$ kubectl -n {NAMESPACE} get cmir,rpol\n{table}"));
+    block(&format!("$ kubectl -n {NAMESPACE} get cmir,rpol\n{table}"));
     Ok(())
 }
 
@@ -157,7 +157,7 @@ async fn mirrors_lines(say: &Narrator, stage: &Stage, http: &reqwest::Client) ->
         for site in &stage.sites {
             let served = look::narinfo(http, site, hash).await?;
             if checked == 0 && !served.mirrors.is_empty() {
-                say.block(&format!("$ curl -A Nix {}/{hash}.narinfo\n{}", site.reach, served.text));
+                block(&format!("$ curl -A Nix {}/{hash}.narinfo\n{}", site.reach, served.text));
             }
             ensure!(!served.mirrors.contains(&site.url), "a mirror names itself: {}", served.text);
             for entry in &served.mirrors {
@@ -204,7 +204,7 @@ async fn lose_a_node(say: &Narrator, stage: &Stage, cluster: &Cluster) -> Result
         })
         .await?;
     say.note(&format!("told after {:.1} s: {message}", began.elapsed().as_secs_f64()));
-    show(say, stage).await?;
+    show(stage).await?;
     substitute(say, stage, &[0, 1], "the closure again, from each of the mirrors that are left").await?;
     say.step(
         "The node is back",
@@ -236,7 +236,7 @@ async fn verify(say: &Narrator, stage: &Stage) -> Result<()> {
             verdict,
         ]);
     }
-    say.block(&look::table(&rows));
+    block(&look::table(&rows));
     Ok(())
 }
 
