@@ -153,6 +153,15 @@ impl Metrics {
         }
     }
 
+    /// The namespace has no map any more.
+    pub fn map_gone(&self, namespace: &str) {
+        // An error means that there was no such series.
+        let _ = self.map_epoch.remove_label_values(&[namespace]);
+        for state in [MirrorState::Joining, MirrorState::Serving, MirrorState::Unreachable] {
+            let _ = self.mirrors.remove_label_values(&[namespace, state.as_str()]);
+        }
+    }
+
     /// The numbers of a policy; `None` when it is gone.
     pub fn policy(&self, namespace: &str, policy: &str, numbers: Option<PolicyNumbers>) {
         let labels = [namespace, policy];

@@ -15,13 +15,22 @@
 mod cache;
 pub mod desired;
 mod holders;
+mod next;
 mod nodes;
 mod note;
 pub mod policies;
+mod recover;
 mod state;
+mod stored;
+mod tell;
+mod watch;
+mod writer;
 
 pub use cache::{MapEntry, Maps};
 pub use note::{Note, Trouble};
+pub use stored::WriteError;
+pub use watch::watch;
+pub use writer::Writer;
 
 /// The name of the ConfigMap that holds a namespace's map.
 pub const CONFIG_MAP: &str = "granary-mirror-map";
