@@ -46,7 +46,7 @@ mod tests {
 step                              time  passed  failed
 clippy                            61 s       1       0
 tests                            5.0 s       7       1  (2 ignored)
-all                        2 min 00 s
+all                         2 min 00 s
 ";
         assert_eq!(render(&rows, Duration::from_mins(2)), expected);
     }
