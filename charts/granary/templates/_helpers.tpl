@@ -1,5 +1,10 @@
+{{- /* At most 63 characters, since the Service is called so; Helm lets a release's name have 53. */ -}}
 {{- define "granary.fullname" -}}
-{{- if contains "granary" .Release.Name }}{{ .Release.Name }}{{ else }}{{ printf "%s-granary" .Release.Name }}{{ end }}-operator
+{{- if contains "granary" .Release.Name -}}
+{{ .Release.Name }}-operator
+{{- else -}}
+{{ .Release.Name | trunc 46 | trimSuffix "-" }}-granary-operator
+{{- end }}
 {{- end }}
 
 {{- define "granary.serviceAccountName" -}}
@@ -17,7 +22,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- /* image: dict "image" .Values.image "root" . */ -}}

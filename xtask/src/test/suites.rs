@@ -19,8 +19,9 @@ pub fn crates(context: &Context) -> Result<Counts> {
     test.args(["test", "--release", "--locked", "--workspace", "--no-fail-fast", "--exclude", "granary-e2e"]);
     let crates = run(context, "tests of the crates", test)?;
     let mut test = cargo::command(context.session);
-    test.args(["test", "--release", "--locked", "--package", "granary-e2e", "--lib", "--bins"]);
-    let harness = run(context, "tests of the cluster harness", test)?;
+    test.args(["test", "--release", "--locked", "--no-fail-fast", "--package", "granary-e2e"]);
+    test.args(["--lib", "--bins", "--test", "charts"]);
+    let harness = run(context, "tests of the cluster harness and of the charts", test)?;
     Ok([crates, harness].into_iter().sum())
 }
 
