@@ -45,6 +45,17 @@ pub enum Command {
     Narinfo(Narinfo),
 }
 
+impl Command {
+    /// What is logged without `RUST_LOG`: a command that prints what it does needs no log lines in between.
+    #[must_use]
+    pub fn log_level(&self) -> &'static str {
+        match self {
+            Self::Run(_) | Self::Agent(_) | Self::Front(_) | Self::Prepare(_) => "info",
+            Self::Sync(_) | Self::Verify(_) | Self::Narinfo(_) => "error",
+        }
+    }
+}
+
 /// A command that needs the configuration.
 #[derive(Debug, Args)]
 pub struct Configured {

@@ -62,6 +62,7 @@ pub(super) async fn keep_rendered(
 fn settings(config: &Config) -> Settings {
     Settings {
         name: config.name.to_string(),
+        url: config.url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
         root: config.directory.clone(),
         directory: config.front_directory.clone(),
         listen: config.http,

@@ -11,6 +11,7 @@ mod work;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use granary_fetch::{Fetcher, FetcherError};
 use tokio::net::TcpListener;
@@ -30,6 +31,9 @@ use server::Shared;
 use status::Status;
 
 pub(crate) use work::job_of;
+
+/// How long answers that have begun may take to end after a stop. Below the 30 s that Kubernetes grants.
+const GRACE: Duration = Duration::from_secs(20);
 
 /// The agent cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +55,9 @@ pub enum AgentError {
     /// The client of the passes cannot be made.
     #[error(transparent)]
     Fetcher(#[from] FetcherError),
+    /// The directory could not be read through.
+    #[error("opening the directory did not end well: {0}")]
+    Opening(#[from] tokio::task::JoinError),
     /// A metric is defined twice or wrongly.
     #[error("cannot set up metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -59,7 +66,10 @@ pub enum AgentError {
 /// Runs the agent until `stop`. Trouble with upstreams, the map or single artifacts is reported and does not end it.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentError> {
     let config = Arc::new(config);
-    let tree = Arc::new(Tree::open(&config.directory, &config.cache_info)?);
+    let opening = Arc::clone(&config);
+    let tree =
+        tokio::task::spawn_blocking(move || Tree::open(&opening.directory, &opening.cache_info)).await??;
+    let tree = Arc::new(tree);
     let listener = TcpListener::bind(config.agent)
         .await
         .map_err(|source| AgentError::Listen { address: config.agent, source })?;
@@ -84,7 +94,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     });
     work::work(&config, &syncer, map, work::Watcher { status, metrics }, &stop).await;
     tasks.close();
-    tasks.wait().await;
+    if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
+        info!("NAR files are still being passed on; ending them");
+    }
     info!("agent stopped");
     Ok(())
 }

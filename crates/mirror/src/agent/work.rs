@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use granary_nix::StorePath;
 use granary_placement::CompiledMap;
 use granary_placement::report::{PolicyReport, Refusal};
 use jiff::Timestamp;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::job;
 use super::status::Status;
@@ -18,7 +17,7 @@ use crate::map::Current;
 use crate::metrics::Metrics;
 use crate::sync::{Job, Observer, PassOutcome, Syncer};
 
-/// Tells status, metrics and log what a pass does.
+/// Tells status and metrics what a pass does. The pass itself writes the log.
 pub(super) struct Watcher {
     pub status: Arc<Status>,
     pub metrics: Arc<Metrics>,
@@ -29,18 +28,10 @@ impl Observer for Watcher {
         self.status.progress(policies);
     }
 
-    fn published(&self, store_path: &StorePath, bytes: u64) {
-        debug!(%store_path, bytes, "verified and published");
-    }
-
     fn refused(&self, refusal: &Refusal, again: bool) {
-        let Refusal { store_path, reason, message, source } = refusal;
-        self.metrics.refusal(*reason);
-        if again {
-            debug!(store_path, %reason, message, source, "still refused");
-        } else {
+        self.metrics.refusal(refusal.reason);
+        if !again {
             self.status.refused(refusal);
-            warn!(store_path, %reason, message, source, "refused");
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The subcommands: from arguments to an exit code.
 
+mod follow;
 mod narinfo;
 pub mod prepare;
 mod sync;
 mod verify;
 
 use std::fmt::Display;
-use std::path::Path;
 use std::process::ExitCode;
 
 use granary_nix::PublicKeys;
@@ -14,10 +14,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::agent::{self, AgentError};
+use crate::agent::AgentError;
 use crate::cli::{Command, Keys};
 use crate::config::{Config, ConfigError};
 use crate::front::{Supervisor, SupervisorError};
+use crate::verify::VerifyError;
 
 /// A command that could not do its work. Faults that it was asked to find are an exit code instead.
 #[derive(Debug, thiserror::Error)]
@@ -51,9 +52,12 @@ pub enum CommandError {
     /// The signals of this process cannot be listened to.
     #[error("cannot listen to signals: {0}")]
     Signals(std::io::Error),
+    /// The standard input cannot be read.
+    #[error("cannot read the standard input: {0}")]
+    Stdin(std::io::Error),
     /// The tree cannot be read at all.
     #[error("{0}")]
-    Tree(String),
+    Tree(#[from] VerifyError),
 }
 
 /// Runs a command.
@@ -63,9 +67,13 @@ pub async fn run(command: Command) -> Result<ExitCode, CommandError> {
             let config = Config::load(&args.config)?;
             let supervisor = Supervisor::new(&args.nginx, &config.front_directory);
             let stop = stopped_by_signals()?;
-            both(agent::run(config, stop.clone()), supervisor.run(stop.clone()), &stop).await?;
+            let agent = Box::pin(follow::agent(&args.config, config, &stop));
+            both(agent, supervisor.run(stop.clone()), &stop).await?;
         }
-        Command::Agent(args) => agent::run(Config::load(&args.config)?, stopped_by_signals()?).await?,
+        Command::Agent(args) => {
+            Box::pin(follow::agent(&args.config, Config::load(&args.config)?, &stopped_by_signals()?))
+                .await?;
+        }
         Command::Front(args) => {
             let directory = std::path::absolute(&args.dir)?;
             Supervisor::new(&args.nginx, &directory).run(stopped_by_signals()?).await?;
@@ -127,9 +135,7 @@ fn keys(args: &Keys) -> Result<PublicKeys, CommandError> {
         .collect()
 }
 
-/// A line of `verify` and `narinfo`.
-fn fault_line(path: &Path, fault: impl Display) -> String {
-    // One line each, whatever a stranger's file says.
-    let text: String = fault.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("{}: {text}", path.display())
+/// One line, whatever a stranger's file says.
+fn one_line(text: impl Display) -> String {
+    text.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -1,12 +1,35 @@
-//! `verify`: a whole tree.
+//! `verify`: a whole tree. Faults go to stdout, a line each; what is only odd, and the summary, to stderr.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use granary_nix::PublicKeys;
 
-use super::CommandError;
+use super::{CommandError, one_line};
 use crate::cli;
+use crate::verify::verify_tree;
 
-pub(super) fn verify(args: &cli::Verify, _: &PublicKeys) -> Result<ExitCode, CommandError> {
-    Err(CommandError::Tree(format!("{}: not yet", args.dir.display())))
+pub(super) fn verify(args: &cli::Verify, keys: &PublicKeys) -> Result<ExitCode, CommandError> {
+    let check = verify_tree(&args.dir, keys)?;
+    let mut out = io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &check).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        for fault in &check.faults {
+            writeln!(out, "{}", one_line(fault))?;
+        }
+        for note in &check.notes {
+            eprintln!("note: {}", one_line(note));
+        }
+        eprintln!(
+            "{}: {} artifacts with {} bytes of NAR files, {} narinfos in the catalog, {} faults",
+            args.dir.display(),
+            check.artifacts,
+            check.bytes,
+            check.catalog,
+            check.faults.len()
+        );
+    }
+    Ok(if check.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -27,6 +27,8 @@ pub enum Publish {
 pub struct Settings {
     /// The mirror's name, shown at `/`.
     pub name: String,
+    /// Its public URL, shown there too.
+    pub url: Option<String>,
     /// The tree.
     pub root: PathBuf,
     /// Where the rendered files, the pid file and nginx's temporary files are.
@@ -55,7 +57,7 @@ pub struct Rendered {
 /// Renders both files.
 #[must_use]
 pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
-    let Settings { name, root, directory, listen, agent, publish, cache_info, workers } = settings;
+    let Settings { name, url, root, directory, listen, agent, publish, cache_info, workers } = settings;
     // Without a line to add, nginx can answer with Content-Length and ETag.
     let with_line = *publish != Publish::Never && !lists.is_empty();
     let readers = if *publish == Publish::Always {
@@ -79,6 +81,9 @@ pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
     } else {
         ""
     };
+    // Both were checked: no character of theirs means anything to nginx.
+    let greeting =
+        format!("{name} is a Nix binary cache. Substituter: {}", url.as_deref().unwrap_or("this address"));
     let nginx_conf = TEMPLATE
         .replace("@WORKERS@", &workers.to_string())
         .replace("@READERS@\n", readers)
@@ -87,7 +92,7 @@ pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
         .replace("@LISTEN@", &listen.to_string())
         .replace("@AGENT@", &reachable(*agent).to_string())
         .replace("@CACHE_INFO@", &quoted(cache_info))
-        .replace("@NAME@", &quoted(name))
+        .replace("@GREETING@", &greeting)
         .replace("@DIR@", &quoted(&directory.to_string_lossy()))
         .replace("@ROOT@", &quoted(&root.to_string_lossy()));
     Rendered { nginx_conf, mirrors_map: lists.mirrors_map() }
@@ -116,6 +121,7 @@ mod tests {
     fn settings(publish: Publish) -> Settings {
         Settings {
             name: "north-0".into(),
+            url: Some("https://cache.example.edu".into()),
             root: "/srv/granary".into(),
             directory: "/run/granary/front".into(),
             listen: "0.0.0.0:8080".parse().unwrap(),
@@ -143,6 +149,7 @@ mod tests {
                     .collect();
                 assert!(left.is_empty(), "{publish:?}: {left:?}");
                 assert!(conf.contains("server 127.0.0.1:8081;"));
+                assert!(conf.contains("Substituter: https://cache.example.edu"));
                 assert!(conf.contains(r#"return 200 "StoreDir: /nix/store\nPriority: 30\n";"#));
             }
         }

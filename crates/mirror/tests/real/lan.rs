@@ -1,7 +1,13 @@
 //! A LAN mirror from one file: agent and nginx in one, the real Nix in front.
 
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::support::{
-    Artifact, Corpus, Mirror, Site, Upstream, client, config, folder, noise, run, text, tools,
+    Artifact, Corpus, Mirror, Site, Upstream, client, config, eventually, folder, noise, run, text, tools,
 };
 
 /// An application, a library that it needs, and something that nobody asked for.
@@ -89,4 +95,91 @@ async fn it_waits_for_an_upstream_that_is_down() {
     assert!(!report.policies.iter().any(|policy| policy.synced), "{report:?}");
     upstream.down(false);
     assert_eq!(mirror.synced(&client).await.artifacts, 2);
+    let nginx = mirror.nginx();
+
+    // The file is followed. A mistake in it changes nothing.
+    let before = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, before.replace("storePaths", "storePath")).unwrap();
+    eventually("the mistake is told", async || {
+        mirror.log().contains("unknown field `storePath`").then_some(())
+    })
+    .await;
+    std::fs::write(
+        &config,
+        before.replace(&artifacts[1].path, &format!("{}', '{}", artifacts[1].path, artifacts[2].path)),
+    )
+    .unwrap();
+    mirror.until(&client, "the third is wanted too", |report| report.artifacts == 3).await;
+    assert_eq!(mirror.nginx(), nginx);
+}
+
+/// As in a pod: made ready by root, then two processes without any right, which share one folder besides the data.
+#[tokio::test]
+async fn agent_and_front_run_apart_and_without_rights() {
+    if !tools() {
+        return;
+    }
+    let (folder, client) = (folder(), client());
+    let artifacts = artifacts();
+    let corpus = Corpus::make(folder.path(), &artifacts);
+    let upstream = Upstream::serve(&corpus.cache).await;
+    let site = Site::new(folder.path(), "apart");
+    let front = site.base.join("run/front");
+    let more = format!("storePaths: ['{}']\nfrontDirectory: '{}'", artifacts[1].path, front.display());
+    let config = config(&site, &upstream.url, &corpus.key, &more);
+    // Only root can become another.
+    let (uid, gid) = match nix::unistd::getuid().as_raw() {
+        0 => (64532, 64532),
+        uid => (uid, nix::unistd::getgid().as_raw()),
+    };
+    let owner = format!("{uid}:{gid}");
+    for directory in [site.tree(), site.base.join("run")] {
+        assert_eq!(run(&["prepare", text(&directory), "--owner", &owner]).0, Some(0));
+    }
+    // The program may be in a folder that only its builder can enter.
+    let program = folder.path().join("granary-mirror");
+    // By another process: a file that this one has open for writing cannot be started, and a test beside this one may
+    // just be handing it to a child.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_granary-mirror")).arg(&program).status().unwrap();
+    assert!(copied.success());
+    let start = |arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        Running(command.args(arguments).uid(uid).gid(gid).current_dir("/").spawn().unwrap())
+    };
+    // In either order: the front waits for the files.
+    let mut processes = [
+        start(&["front", "--dir", text(&front)]),
+        start(&["agent", "--config", text(&config), "--log-format", "json"]),
+    ];
+    let narinfo = format!("{}/{}.narinfo", site.url(), artifacts[1].hash_part());
+    eventually("the artifact is served", async || {
+        let answer = client.get(&narinfo).send().await.ok()?;
+        (answer.status() == 200).then_some(())
+    })
+    .await;
+    let nix = corpus.nix.substitute("apart", &site.url(), &corpus.key, &artifacts[1].path);
+    assert!(nix.status.success(), "{}", String::from_utf8_lossy(&nix.stderr));
+    for process in &mut processes {
+        assert_eq!(process.stop(), Some(0));
+    }
+    assert!(client.get(&narinfo).send().await.is_err());
+}
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Running {
+    fn stop(&mut self) -> Option<i32> {
+        // It may have ended by itself.
+        let _ = kill(Pid::from_raw(self.0.id().try_into().unwrap()), Signal::SIGTERM);
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.0.try_wait().unwrap().is_none() {
+            self.stop();
+        }
+    }
 }

@@ -1,0 +1,71 @@
+//! The agent with the configuration that is in the file now.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::agent::{self, AgentError};
+use crate::config::Config;
+
+/// How often the file is looked at.
+const POLL: Duration = Duration::from_secs(2);
+
+/// Runs the agent until `stop`, anew whenever the file changes to another usable configuration. nginx goes on meanwhile.
+pub(super) async fn agent(
+    path: &Path,
+    mut config: Config,
+    stop: &CancellationToken,
+) -> Result<(), AgentError> {
+    loop {
+        let inner = stop.child_token();
+        let running = async {
+            let outcome = agent::run(config.clone(), inner.clone()).await;
+            inner.cancel();
+            outcome
+        };
+        let (outcome, next) = tokio::join!(running, changed(path, &config, &inner));
+        outcome?;
+        match next {
+            Some(next) if !stop.is_cancelled() => config = next,
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Waits for another usable configuration and then ends `token`. `None`: the token was ended before.
+async fn changed(path: &Path, current: &Config, token: &CancellationToken) -> Option<Config> {
+    let mut seen = fingerprint(path);
+    loop {
+        tokio::select! {
+            () = token.cancelled() => return None,
+            () = sleep(POLL) => {}
+        }
+        let now = fingerprint(path);
+        // A file that is away is being replaced.
+        if now == seen || now.is_none() {
+            continue;
+        }
+        seen = now;
+        match Config::load(path) {
+            Err(error) => error!(%error, "the changed configuration is not taken; the one in force stays"),
+            Ok(next) if next.front_directory != current.front_directory => {
+                error!("the changed configuration is not taken: another frontDirectory needs a restart");
+            }
+            Ok(next) => {
+                info!("the configuration has changed; the agent begins anew");
+                token.cancel();
+                return Some(next);
+            }
+        }
+    }
+}
+
+/// What a change is told by. A mounted `ConfigMap` is replaced by another file.
+fn fingerprint(path: &Path) -> Option<(u64, u64, i64, i64)> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
+}
