@@ -1,0 +1,47 @@
+//! What the tests share: a signed cache made in memory, and a server for it that misbehaves when told to.
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
+pub mod cache;
+pub mod upstream;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use granary_fetch::{Fetcher, Limits, Source, SourceKind};
+use granary_mirror::sync::{Assigned, Job, PolicyJob, Syncer};
+use granary_mirror::tree::Tree;
+use granary_nix::{CacheInfo, PublicKeys, StorePath};
+
+pub use cache::Cache;
+pub use upstream::{Reply, Upstream};
+
+/// Short enough for a test to wait for, long enough for a busy machine to answer within.
+pub const SILENCE: Duration = Duration::from_millis(1500);
+
+/// A fetcher with short limits.
+pub fn fetcher() -> Fetcher {
+    // The first test of the process installs it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let limits = Limits { silence: SILENCE, connect: SILENCE, max_nar_size: Some(8 << 20), ..Limits::default() };
+    Fetcher::new(limits).unwrap()
+}
+
+/// The tree at `directory`, with a syncer for it.
+pub fn mirror(directory: &Path) -> (Arc<Tree>, Syncer) {
+    let info = CacheInfo { want_mass_query: true, priority: Some(30), ..CacheInfo::default() };
+    let tree = Arc::new(Tree::open(directory, &info).unwrap());
+    (Arc::clone(&tree), Syncer::new(tree, fetcher()))
+}
+
+/// An upstream as a source, trusted through `keys`.
+pub fn source(upstream: &Upstream, keys: &PublicKeys, priority: u32) -> Source {
+    let keys = Arc::new(keys.clone());
+    Source { url: upstream.url().parse().unwrap(), keys, priority, kind: SourceKind::Upstream }
+}
+
+/// A job with one policy, everything assigned here.
+pub fn job(sources: Vec<Source>, roots: &[&StorePath]) -> Job {
+    let roots = roots.iter().map(|root| (*root).clone()).collect();
+    Job { policies: vec![PolicyJob { name: "all".into(), roots, assigned: Assigned::All }], sources }
+}

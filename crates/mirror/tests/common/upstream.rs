@@ -1,0 +1,194 @@
+//! An HTTP server on loopback whose every file can go wrong in its own way.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use http::{HeaderMap, Response, StatusCode, header};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// How a file is answered. A file that is not set is 404.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// Whole, with its length; a range when asked for one.
+    Bytes(Vec<u8>),
+    /// The same without ranges: always from the start.
+    WithoutRanges(Vec<u8>),
+    /// A status and no file.
+    Status(u16),
+    /// The first answers are `first`, one after the other; then `then`.
+    Then(Vec<Reply>, Box<Reply>),
+    /// The head promises all bytes; the connection breaks after `after` of them. Ranges are answered the same way.
+    Cut { bytes: Vec<u8>, after: usize },
+    /// All bytes, without saying how many; then the body ends well.
+    Unannounced(Vec<u8>),
+    /// Bytes for ever.
+    Endless,
+    /// No answer at all.
+    Silent,
+    /// The head and these bytes of more; then nothing.
+    Stall(Vec<u8>),
+    /// A redirect.
+    Redirect(String),
+}
+
+/// A request that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The path without its first slash.
+    pub path: String,
+    /// The `Range` header.
+    pub range: Option<String>,
+    /// Whether it was marked as coming from a mirror.
+    pub hop: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    replies: Mutex<HashMap<String, Reply>>,
+    asked: Mutex<Vec<Asked>>,
+}
+
+/// The server; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Upstream {
+    url: String,
+    shared: Arc<Shared>,
+    server: JoinHandle<()>,
+}
+
+impl Upstream {
+    /// Starts a server that has nothing.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let shared = Arc::new(Shared::default());
+        let app = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { url, shared, server }
+    }
+
+    /// Starts a server that has a cache.
+    pub async fn of(cache: &super::Cache) -> Self {
+        let upstream = Self::start().await;
+        cache.serve(&upstream);
+        upstream
+    }
+
+    /// Its URL, without a final slash.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// How `path` is answered from now on.
+    pub fn set(&self, path: &str, reply: Reply) {
+        self.shared.replies.lock().unwrap().insert(path.to_owned(), reply);
+    }
+
+    /// The bytes that `path` is answered with now.
+    pub fn bytes(&self, path: &str) -> Vec<u8> {
+        match self.shared.replies.lock().unwrap().get(path) {
+            Some(Reply::Bytes(bytes)) => bytes.clone(),
+            other => panic!("{path} is {other:?}"),
+        }
+    }
+
+    /// Everything that was asked for since the last call.
+    pub fn take_asked(&self) -> Vec<Asked> {
+        std::mem::take(&mut self.shared.asked.lock().unwrap())
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+    let path = request.uri().path().trim_start_matches('/').to_owned();
+    let headers = request.headers().clone();
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    let asked = Asked { path: path.clone(), range: text("range"), hop: text("granary-hop").is_some() };
+    shared.asked.lock().unwrap().push(asked);
+    let reply = next_reply(&mut shared.replies.lock().unwrap(), &path);
+    respond(reply, &headers).await
+}
+
+/// The reply that is due, with [`Reply::Then`] used up step by step.
+fn next_reply(replies: &mut HashMap<String, Reply>, path: &str) -> Reply {
+    match replies.get_mut(path) {
+        None => Reply::Status(404),
+        Some(Reply::Then(first, then)) if first.is_empty() => (**then).clone(),
+        Some(Reply::Then(first, _)) => first.remove(0),
+        Some(reply) => reply.clone(),
+    }
+}
+
+async fn respond(reply: Reply, request: &HeaderMap) -> Response<Body> {
+    let ok = |body| Response::new(body);
+    match reply {
+        Reply::Bytes(bytes) => ranged(bytes, None, request),
+        Reply::Cut { bytes, after } => ranged(bytes, Some(after), request),
+        Reply::WithoutRanges(bytes) => ok(Body::from(bytes)),
+        Reply::Status(status) => {
+            let mut response = ok(Body::empty());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            response
+        }
+        Reply::Unannounced(bytes) => ok(Body::from_stream(futures::stream::iter([Ok::<_, Infallible>(bytes)]))),
+        Reply::Endless => {
+            let chunk = Bytes::from(vec![7; 16 << 10]);
+            ok(Body::from_stream(futures::stream::repeat_with(move || Ok::<_, Infallible>(chunk.clone()))))
+        }
+        Reply::Silent => std::future::pending().await,
+        Reply::Stall(bytes) => {
+            let start = futures::stream::iter([Ok::<_, Infallible>(Bytes::from(bytes))]);
+            ok(Body::from_stream(start.chain(futures::stream::pending())))
+        }
+        Reply::Redirect(to) => {
+            let mut response = ok(Body::empty());
+            *response.status_mut() = StatusCode::FOUND;
+            response.headers_mut().insert(header::LOCATION, to.parse().unwrap());
+            response
+        }
+        Reply::Then(..) => panic!("a reply of several steps is no step"),
+    }
+}
+
+fn ranged(bytes: Vec<u8>, cut_after: Option<usize>, request: &HeaderMap) -> Response<Body> {
+    let total = bytes.len();
+    let start = request.get(header::RANGE).map(|range| {
+        let range = range.to_str().unwrap().strip_prefix("bytes=").unwrap();
+        range.strip_suffix('-').unwrap().parse::<usize>().unwrap()
+    });
+    let rest = Bytes::from(bytes).slice(start.unwrap_or(0)..);
+    let length = rest.len();
+    let body = match cut_after {
+        None => Body::from(rest),
+        Some(after) => {
+            let part = rest.slice(..after.min(length));
+            // The pause lets the part reach the client before the connection breaks.
+            let end = futures::stream::once(async {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                Err(std::io::Error::other("cut"))
+            });
+            Body::from_stream(futures::stream::iter([Ok(part)]).chain(end))
+        }
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::ACCEPT_RANGES, "bytes".parse().unwrap());
+    headers.insert(header::CONTENT_LENGTH, length.into());
+    if let Some(start) = start {
+        headers.insert(header::CONTENT_RANGE, format!("bytes {start}-{}/{total}", total - 1).parse().unwrap());
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    response
+}

@@ -1,0 +1,69 @@
+//! What a process that ended in the middle leaves, and what the next one makes of it.
+
+use std::fs;
+
+use granary_mirror::tree::{Tree, TreeError};
+use granary_nix::CacheInfo;
+
+use super::common::{Cache, Reply, SILENCE, Upstream, job, mirror, source};
+use super::{clean, is_visible};
+
+#[tokio::test]
+async fn whatever_a_crash_leaves_the_tree_is_valid_and_is_completed() {
+    let mut cache = Cache::new("test-1");
+    let base = cache.add("base", &[]);
+    let top = cache.add("top", &[&base]);
+    let upstream = Upstream::of(&cache).await;
+    let directory = tempfile::tempdir().unwrap();
+    drop(mirror(directory.path()));
+    // Half a NAR file under a temporary name; a whole one that got its name just before the crash; half a narinfo.
+    let temp = directory.path().join(".granary/tmp");
+    fs::write(temp.join("7"), &cache.get(&base).file[..100]).unwrap();
+    fs::write(temp.join("8"), "StorePath: /nix/st").unwrap();
+    let artifact = cache.get(&top).clone();
+    fs::write(directory.path().join(&artifact.info.url), &artifact.file).unwrap();
+    let check = clean(directory.path(), &cache.keys());
+    assert_eq!((check.artifacts, check.notes.len()), (0, 1), "a NAR file without a narinfo is no fault: {check:?}");
+
+    let (tree, syncer) = mirror(directory.path());
+    assert_eq!(fs::read_dir(&temp).unwrap().count(), 0, "what was half-written is removed");
+    let outcome = syncer.pass(&job(vec![source(&upstream, &cache.keys(), 40)], &[&top]), &()).await;
+    assert!(outcome.is_synced(), "{outcome:#?}");
+    assert_eq!(tree.totals().artifacts, 2);
+    assert_eq!(clean(directory.path(), &cache.keys()).notes, []);
+}
+
+#[tokio::test]
+async fn a_pass_that_is_dropped_leaves_nothing_visible() {
+    let mut cache = Cache::new("test-1");
+    let base = cache.add_sized("base", &[], 200_000);
+    let top = cache.add("top", &[&base]);
+    let upstream = Upstream::of(&cache).await;
+    let artifact = cache.get(&base).clone();
+    upstream.set(&artifact.info.url, Reply::Stall(artifact.file[..100_000].into()));
+    let directory = tempfile::tempdir().unwrap();
+    let (tree, syncer) = mirror(directory.path());
+    let job = job(vec![source(&upstream, &cache.keys(), 40)], &[&top]);
+    let ended = tokio::time::timeout(SILENCE / 2, syncer.pass(&job, &())).await;
+    assert!(ended.is_err(), "the pass waits for the silent upstream");
+    assert!(!is_visible(directory.path(), &base) && !is_visible(directory.path(), &top));
+    assert_eq!(clean(directory.path(), &cache.keys()).artifacts, 0);
+    upstream.set(&artifact.info.url, Reply::Bytes(artifact.file));
+    assert!(syncer.pass(&job, &()).await.is_synced(), "the next pass is not held up by it");
+    assert_eq!(tree.totals().artifacts, 2);
+    clean(directory.path(), &cache.keys());
+}
+
+#[test]
+fn one_directory_belongs_to_one_process_and_keeps_its_id() {
+    let directory = tempfile::tempdir().unwrap();
+    let info = CacheInfo::default();
+    let tree = Tree::open(directory.path(), &info).unwrap();
+    assert!(matches!(Tree::open(directory.path(), &info), Err(TreeError::InUse { .. })));
+    let id = tree.id().to_owned();
+    drop(tree);
+    assert_eq!(Tree::open(directory.path(), &info).unwrap().id(), id);
+    fs::write(directory.path().join(".granary/id"), "").unwrap();
+    let other = Tree::open(directory.path(), &info).unwrap().id().to_owned();
+    assert!(other != id && other.len() == 32, "a lost id is not guessed: {other}");
+}

@@ -1,0 +1,36 @@
+//! Syncs from upstreams that behave, and from some that do not, over real sockets.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod crash;
+mod faults;
+mod fixture;
+mod passes;
+mod transfer;
+mod verify;
+
+use std::path::Path;
+
+use granary_mirror::sync::PassOutcome;
+use granary_mirror::verify::{TreeCheck, verify_tree};
+use granary_nix::{PublicKeys, StorePath};
+use granary_placement::report::RefusalReason;
+
+/// The check of the tree, which must have no fault.
+fn clean(directory: &Path, keys: &PublicKeys) -> TreeCheck {
+    let check = verify_tree(directory, keys).unwrap();
+    assert_eq!(check.faults, [], "the tree must be a valid cache");
+    check
+}
+
+/// Whether the narinfo of `path` can be seen in the tree.
+fn is_visible(directory: &Path, path: &StorePath) -> bool {
+    directory.join(path.hash_part().narinfo_name()).exists()
+}
+
+/// The reason for which `path` was refused.
+fn reason(outcome: &PassOutcome, path: &StorePath) -> Option<RefusalReason> {
+    let path = path.to_string();
+    outcome.refused.iter().find(|refusal| refusal.store_path == path).map(|refusal| refusal.reason)
+}
