@@ -1,4 +1,5 @@
 //! However a cluster ends, nothing of it is left: looked at from outside.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -4,10 +4,12 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use granary_e2e::upstream::Upstream;
 use granary_e2e::wait::wait_for;
+use granary_e2e::{nix_client, paths};
 
 use crate::case::{Space, cases};
-use crate::probe;
+use crate::{farm, probe};
 
 cases![
     nodes_stand_where_they_should,
@@ -17,6 +19,7 @@ cases![
     a_crashed_node_loses_its_pods_and_gets_them_back,
     a_lost_disk_is_empty,
     an_upstream_stops_and_falls_silent,
+    nix_takes_what_is_signed_by_the_key_it_trusts_and_nothing_else,
 ];
 
 /// Noticed after 16 s without a heartbeat, looked at every 2 s.
@@ -124,6 +127,23 @@ async fn an_upstream_stops_and_falls_silent(space: &Space<'_>) -> Result<()> {
     wait_for("nginx to listen again", SOON, answers).await?;
     let requests = upstream.requests()?;
     assert!(requests.iter().any(|line| line.starts_with("GET /nix-cache-info 200")), "{requests:?}");
+    Ok(())
+}
+
+async fn nix_takes_what_is_signed_by_the_key_it_trusts_and_nothing_else(space: &Space<'_>) -> Result<()> {
+    let corpus = paths::corpus()?;
+    let upstream = Upstream::start(&corpus.join("cache-xz"), space.port, &space.scratch()?.join("upstream"))?;
+    let info = format!("{}/nix-cache-info", upstream.url());
+    wait_for("nginx to listen", SOON, async || space.cluster.fetch_text(&info).await).await?;
+    let key = fs::read_to_string(corpus.join("key.pub"))?;
+    let path = [farm::root("less")?];
+    nix_client::substitute(upstream.url(), &path, key.trim()).await?;
+    // The same name, another key.
+    let (name, _) = key.split_once(':').context("not a key")?;
+    let other = format!("{name}:{}=", "A".repeat(43));
+    let refused = nix_client::substitute(upstream.url(), &path, &other).await;
+    let reason = format!("{:#}", refused.err().context("nix took what an unknown key signed")?);
+    assert!(reason.contains("signature"), "{reason}");
     Ok(())
 }
 

@@ -6,7 +6,13 @@
 
 mod case;
 mod cluster;
+mod farm;
+mod mission;
+mod nodes;
+mod objects;
+mod operator;
 mod probe;
+mod refusals;
 mod world;
 
 use std::env;
@@ -50,7 +56,14 @@ fn run() -> Result<ExitCode> {
 }
 
 fn cases() -> Vec<Case> {
-    let topics = [cluster::cases()];
+    let topics = [
+        cluster::cases(),
+        mission::cases(),
+        refusals::cases(),
+        objects::cases(),
+        operator::cases(),
+        nodes::cases(),
+    ];
     topics.into_iter().flatten().collect()
 }
 

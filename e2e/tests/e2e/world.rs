@@ -1,12 +1,16 @@
 //! What all tests share: the cluster, started by the first test that runs, and the operator in it.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use futures::FutureExt as _;
 use granary_e2e::cluster::{Cluster, ClusterConfig, NodeConfig};
 use granary_e2e::namespace::Run;
 use granary_e2e::paths;
+use granary_e2e::wait::wait_for;
 use libtest_mimic::Failed;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
@@ -23,8 +27,14 @@ pub struct World {
     run: Run,
     // The reason is a text, since every later test is told it too.
     cluster: OnceCell<Result<Cluster, String>>,
+    operator: OnceCell<Result<(), String>>,
     port: AtomicU16,
 }
+
+/// The operator's namespace.
+pub const OPERATOR: &str = "granary-system";
+
+const DEPLOYMENT: &str = "deployment/granary-operator";
 
 impl World {
     /// Nothing is started yet.
@@ -32,7 +42,13 @@ impl World {
         // Nothing here speaks TLS, but the HTTP client wants to know by what it would.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = Runtime::new().context("no runtime")?;
-        Ok(Self { runtime, run, cluster: OnceCell::new(), port: AtomicU16::new(9000) })
+        Ok(Self {
+            runtime,
+            run,
+            cluster: OnceCell::new(),
+            operator: OnceCell::new(),
+            port: AtomicU16::new(9000),
+        })
     }
 
     /// Runs one test in its own namespace; when it fails, prints what explains it.
@@ -47,8 +63,11 @@ impl World {
         let port = self.port.fetch_add(10, Ordering::Relaxed);
         let space = Space { world: self, cluster, namespace: namespace.clone(), port };
         let start = Instant::now();
-        let result = match tokio::time::timeout(LIMIT, (case.code)(&space)).await {
-            Ok(result) => result,
+        // An assertion that fails must not skip what follows either.
+        let code = AssertUnwindSafe((case.code)(&space)).catch_unwind();
+        let result = match tokio::time::timeout(LIMIT, code).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => Err(anyhow::anyhow!("{}", said(panic.as_ref()))),
             Err(_) => Err(anyhow::anyhow!("the test did not end within {} s", LIMIT.as_secs())),
         };
         eprintln!("{:6.1} s  {}", start.elapsed().as_secs_f64(), case.name());
@@ -71,6 +90,29 @@ impl World {
         cluster.await.as_ref().map_err(|reason| anyhow::anyhow!("there is no cluster: {reason}"))
     }
 
+    /// Installs the definitions and the operator with Helm, once.
+    pub async fn operator(&self) -> Result<()> {
+        let cluster = self.cluster().await?;
+        let install = async || install(cluster).await.map_err(|error| format!("{error:#}"));
+        let installed = self.operator.get_or_init(install).await;
+        installed.as_ref().map_err(|reason| anyhow::anyhow!("there is no operator: {reason}")).copied()
+    }
+
+    /// Changes the number of operators, and waits until it is so.
+    pub async fn scale_operator(&self, replicas: u32) -> Result<()> {
+        let cluster = self.cluster().await?;
+        cluster.kubectl(&["-n", OPERATOR, "scale", DEPLOYMENT, &format!("--replicas={replicas}")]).await?;
+        if replicas > 0 {
+            return rolled_out(cluster).await;
+        }
+        wait_for("the operators to end", Duration::from_mins(1), async || {
+            let pods = cluster.kubectl(&["-n", OPERATOR, "get", "pods", "-o", "name"]).await?;
+            anyhow::ensure!(pods.is_empty(), "left: {pods}");
+            Ok(())
+        })
+        .await
+    }
+
     async fn start(&self) -> Result<Cluster> {
         let start = Instant::now();
         let progress = |what: &str| eprintln!("{:6.1} s  {what}", start.elapsed().as_secs_f64());
@@ -86,4 +128,36 @@ impl World {
         cluster.load_image(&probe).await?;
         Ok(cluster)
     }
+}
+
+/// What a failed assertion said; its place in the code has been printed already.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+}
+
+async fn install(cluster: &Cluster) -> Result<()> {
+    let start = Instant::now();
+    let charts = paths::repository().join("charts");
+    let chart = |name: &str| charts.join(name).display().to_string();
+    let release = ["upgrade", "--install", "--create-namespace", "--namespace", OPERATOR];
+    cluster.helm(&[&release[..], &["granary-crds", &chart("granary-crds")]].concat()).await?;
+    let images = [
+        "--set",
+        "image.repository=granary.test/operator,image.tag=dev",
+        "--set",
+        "mirrorImage.repository=granary.test/mirror,mirrorImage.tag=dev",
+    ];
+    cluster.helm(&[&release[..], &["granary", &chart("granary")], &images[..]].concat()).await?;
+    let result = rolled_out(cluster).await;
+    if result.is_err() {
+        eprintln!("=== what explains that the operator does not start\n{}", cluster.explain(OPERATOR).await);
+    }
+    eprintln!("{:6.1} s  the operator installed by Helm", start.elapsed().as_secs_f64());
+    result
+}
+
+async fn rolled_out(cluster: &Cluster) -> Result<()> {
+    let args = ["-n", OPERATOR, "rollout", "status", DEPLOYMENT, "--timeout=90s"];
+    cluster.kubectl_within(Duration::from_secs(100), &args).await.map(drop)
 }
