@@ -7,7 +7,7 @@ use std::{
 };
 
 const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(120);
+const LONGEST: Duration = Duration::from_mins(2);
 
 /// Counts failures in a row for each object. An object that succeeded or is gone is forgotten.
 #[derive(Debug, Default)]

@@ -27,7 +27,9 @@ use crate::kube_ext::hash;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An object of this name is somebody else's. It is left alone.
-    #[error("{kind} {name} exists and does not belong to this CacheMirror: delete or rename it, or give the CacheMirror another name")]
+    #[error(
+        "{kind} {name} exists and does not belong to this CacheMirror: delete or rename it, or give the CacheMirror another name"
+    )]
     Foreign {
         /// Its kind.
         kind: String,
@@ -124,7 +126,12 @@ impl Applier<'_> {
 
     async fn all<K>(&self, store: &Metadata<K>, objects: Vec<K>) -> Result<Vec<K>, Error>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + 'static,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned
+            + 'static,
     {
         let mut applied = Vec::with_capacity(objects.len());
         for object in objects {
@@ -135,7 +142,12 @@ impl Applier<'_> {
 
     async fn one<K>(&self, store: &Metadata<K>, object: K) -> Result<K, Error>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + 'static,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned
+            + 'static,
     {
         let (kind, name) = (K::kind(&()).into_owned(), object.name_any());
         let text = match serde_json::to_string(&object) {
@@ -145,19 +157,16 @@ impl Applier<'_> {
         let wanted = hash::short(&text);
         let api = Api::<K>::namespaced(self.client.clone(), &self.mirror.namespace);
         let reference = ObjectRef::new(&name).within(&self.mirror.namespace);
-        match store.get(&reference) {
-            Some(there) => {
-                self.check_ours::<K>(&there.metadata)?;
-                if self.memory.is_untouched(&self.mirror.owner.uid, &kind, &there.metadata, &wanted) {
-                    return Ok(object);
-                }
+        if let Some(there) = store.get(&reference) {
+            self.check_ours::<K>(&there.metadata)?;
+            if self.memory.is_untouched(&self.mirror.owner.uid, &kind, &there.metadata, &wanted) {
+                return Ok(object);
             }
+        } else {
             // Not among the children: absent, just made, or it lost its labels, or it is somebody else's.
-            None => {
-                let there = api.get_metadata_opt(&name).await;
-                if let Some(there) = there.map_err(|source| Error::api::<K>("read", &name, source))? {
-                    self.check_ours::<K>(&there.metadata)?;
-                }
+            let there = api.get_metadata_opt(&name).await;
+            if let Some(there) = there.map_err(|source| Error::api::<K>("read", &name, source))? {
+                self.check_ours::<K>(&there.metadata)?;
             }
         }
         // Forced: whoever else edited these fields by hand, the CacheMirror says what they are.
@@ -191,13 +200,18 @@ impl Applier<'_> {
 
     async fn remove<K>(&self, store: &Metadata<K>, wanted: &BTreeSet<&str>) -> Result<(), Error>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + 'static,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + 'static,
     {
         let api = Api::<K>::namespaced(self.client.clone(), &self.mirror.namespace);
         for object in store.state() {
             let ours = object.namespace().as_deref() == Some(self.mirror.namespace.as_str())
                 && object.owner_references().iter().any(|owner| owner.uid == self.mirror.owner.uid);
-            let orphan = object.labels().get(names::MIRROR).is_some_and(|holder| !wanted.contains(holder.as_str()));
+            let orphan =
+                object.labels().get(names::MIRROR).is_some_and(|holder| !wanted.contains(holder.as_str()));
             if !ours || !orphan || object.metadata.deletion_timestamp.is_some() {
                 continue;
             }
@@ -209,7 +223,9 @@ impl Applier<'_> {
                 ..DeleteParams::default()
             };
             match api.delete(&name, &parameters).await {
-                Ok(_) => tracing::info!(kind = %K::kind(&()), name, "removed what belonged to a replica that is no longer wanted"),
+                Ok(_) => {
+                    tracing::info!(kind = %K::kind(&()), name, "removed what belonged to a replica that is no longer wanted");
+                }
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 Err(source) => return Err(Error::api::<K>("delete", &name, source)),
             }

@@ -1,8 +1,16 @@
 //! What the tests of this module begin with. The names differ from the product's and from each other, so that a mixed-up label
 //! or name shows.
 
+use std::marker::PhantomData;
+
 use granary_crds::CacheMirror;
 use granary_placement::{Mirror, MirrorMap, MirrorState};
+
+use super::{
+    build::{Settings, build},
+    resources::{Applied, Resources},
+    validate::ValidatedMirror,
+};
 
 const KEY: &str = "some.key-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=";
 
@@ -61,5 +69,29 @@ pub fn map() -> MirrorMap {
         mirrors: vec![entry("blue-0", Some("metal-7")), entry("blue-1", None)],
         policies: vec![],
         table_hash: String::new(),
+    }
+}
+
+/// What is built, as if the API server had answered with just that.
+pub fn applied(valid: &ValidatedMirror) -> Resources<Applied> {
+    let settings =
+        Settings { image: "images.example/mirror:7".into(), map_url: "http://maps.example:8080".into() };
+    let Resources {
+        config_maps,
+        holder_services,
+        service,
+        network_policy,
+        disruption_budget,
+        stateful_sets,
+        stage: _,
+    } = build(valid, &settings).unwrap();
+    Resources {
+        config_maps,
+        holder_services,
+        service,
+        network_policy,
+        disruption_budget,
+        stateful_sets,
+        stage: PhantomData,
     }
 }

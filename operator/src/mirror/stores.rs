@@ -19,7 +19,7 @@ use kube::{
     runtime::{
         WatchStreamExt,
         reflector::{self, Store},
-        watcher::{Config, Error, metadata_watcher, watcher},
+        watcher::{Config, Error, watcher},
     },
 };
 use serde::de::DeserializeOwned;
@@ -46,7 +46,8 @@ pub(super) struct Stores {
 impl Stores {
     /// Whether every store has been filled once. Before that, what is missing in a store may well exist.
     pub(super) fn are_ready(&self) -> bool {
-        let Self { stateful_sets, services, config_maps, network_policies, disruption_budgets, pods, nodes } = self;
+        let Self { stateful_sets, services, config_maps, network_policies, disruption_budgets, pods, nodes } =
+            self;
         is_ready(stateful_sets)
             && is_ready(services)
             && is_ready(config_maps)
@@ -82,10 +83,19 @@ pub(super) fn children<K>(
     namespace: Option<&str>,
 ) -> (Metadata<K>, impl Stream<Item = Result<PartialObjectMeta<K>, Error>> + Send + use<K>)
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
     let (store, writer) = reflector::store();
-    let events = metadata_watcher(api::<K>(client, namespace), Config::default().labels(names::ALL_CHILDREN));
+    let events = watcher(
+        api::<PartialObjectMeta<K>>(client, namespace),
+        Config::default().labels(names::ALL_CHILDREN),
+    );
     let events = events.modify(|object| object.metadata.managed_fields = None);
     (store, reflector::reflector(writer, events).default_backoff().touched_objects())
 }
@@ -102,7 +112,9 @@ pub(super) fn pods(
 }
 
 /// Watches the nodes.
-pub(super) fn nodes(client: &Client) -> (Store<Node>, impl Stream<Item = Result<Node, Error>> + Send + use<>) {
+pub(super) fn nodes(
+    client: &Client,
+) -> (Store<Node>, impl Stream<Item = Result<Node, Error>> + Send + use<>) {
     let (store, writer) = reflector::store();
     let events = watcher(Api::<Node>::all(client.clone()), Config::default()).modify(|node| {
         node.metadata.managed_fields = None;

@@ -1,0 +1,102 @@
+//! What changed between two statuses and is worth an event.
+
+use granary_crds::{
+    CacheMirrorStatus,
+    cache_mirror::{MirrorStatus, ObservedState},
+    find_condition,
+};
+
+use super::conditions;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::mirror) struct News {
+    /// Whether somebody should look.
+    pub warning: bool,
+    pub reason: &'static str,
+    pub note: String,
+}
+
+fn news_of(warning: bool, reason: &'static str, note: impl Into<String>) -> News {
+    News { warning, reason, note: note.into() }
+}
+
+/// What to tell, in the order of the replicas. The first status of an object is no news but its faults are.
+pub(in crate::mirror) fn news(before: Option<&CacheMirrorStatus>, after: &CacheMirrorStatus) -> Vec<News> {
+    let nothing = CacheMirrorStatus::default();
+    let before = before.unwrap_or(&nothing);
+    let node_lost = find_condition(&after.conditions, conditions::REACHABLE)
+        .is_some_and(|condition| condition.reason == "NodeLost");
+    let mut told = Vec::new();
+    for mirror in &after.mirrors {
+        let previous = before.mirrors.iter().find(|previous| previous.name == mirror.name);
+        of_replica(previous, mirror, node_lost, &mut told);
+    }
+    of_ready(before, after, &mut told);
+    let suspended =
+        |status: &CacheMirrorStatus| find_condition(&status.conditions, conditions::SUSPENDED).is_some();
+    match (suspended(before), suspended(after)) {
+        (false, true) => {
+            told.push(news_of(false, "Suspended", "nothing is applied until spec.suspend is false"));
+        }
+        (true, false) => told.push(news_of(false, "Resumed", "changes are applied again")),
+        _ => {}
+    }
+    told
+}
+
+fn of_replica(before: Option<&MirrorStatus>, after: &MirrorStatus, node_lost: bool, told: &mut Vec<News>) {
+    let nothing = MirrorStatus::default();
+    let before = before.unwrap_or(&nothing);
+    let name = &after.name;
+    let on = |mirror: &MirrorStatus| mirror.node.clone().unwrap_or_else(|| "an unknown node".to_owned());
+    if let Some(node) = after.node.as_ref().filter(|node| before.node.as_ref() != Some(*node)) {
+        told.push(news_of(false, "Assigned", format!("{name} is on node {node}")));
+    }
+    if before.state != after.state {
+        let why = after.message.as_deref().unwrap_or("no reason is known");
+        match after.state {
+            ObservedState::Unreachable => {
+                let reason = if node_lost { "NodeLost" } else { "MirrorUnreachable" };
+                told.push(news_of(
+                    true,
+                    reason,
+                    format!("{name} on node {} does not answer: {why}", on(after)),
+                ));
+            }
+            ObservedState::Serving => {
+                told.push(news_of(false, "Serving", format!("{name} on node {} serves", on(after))));
+            }
+            ObservedState::Joining => {}
+        }
+    }
+    if let (Some(old), Some(new)) = (&before.disk, &after.disk)
+        && old != new
+    {
+        let note = format!(
+            "{name} has another disk than before ({new} in place of {old}): its copies are made anew"
+        );
+        told.push(news_of(true, "DiskReplaced", note));
+    }
+    if after.refused > before.refused {
+        let why = after.message.as_deref().unwrap_or("see the mirror's log");
+        told.push(news_of(true, "ArtifactsRefused", format!("{name}: {why}")));
+    }
+}
+
+fn of_ready(before: &CacheMirrorStatus, after: &CacheMirrorStatus, told: &mut Vec<News>) {
+    let ready = |status: &CacheMirrorStatus| find_condition(&status.conditions, conditions::READY).cloned();
+    let Some(now) = ready(after) else { return };
+    let was = ready(before);
+    let same = was.as_ref().is_some_and(|was| was.reason == now.reason && was.message == now.message);
+    let was_true = was.is_some_and(|was| was.status == "True");
+    match now.reason.as_str() {
+        "InvalidSpec" | "ApplyFailed" if !same => {
+            let reason = if now.reason == "InvalidSpec" { "InvalidSpec" } else { "ApplyFailed" };
+            told.push(news_of(true, reason, now.message));
+        }
+        "NotAssigned" if !same => told.push(news_of(true, "NotAssigned", now.message)),
+        _ if now.status == "True" && !was_true => told.push(news_of(false, "Ready", now.message)),
+        _ => {}
+    }
+}
