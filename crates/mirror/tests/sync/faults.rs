@@ -126,7 +126,7 @@ async fn a_narinfo_for_another_name_with_the_same_hash_part() {
 
 #[tokio::test]
 async fn urls_that_leave_the_upstream() {
-    for url in ["file:///etc/passwd", "../../etc/passwd", "http://127.0.0.1:1/nar/x.nar.xz"] {
+    for url in ["file:///etc/passwd", "/etc/passwd", "http://127.0.0.1:1/nar/x.nar.xz"] {
         refuses(RefusalReason::ForbiddenUrl, |cache, bad, upstream| {
             cache.get(bad).info.url = url.into();
             serve_again(cache, bad, upstream);
@@ -209,7 +209,7 @@ async fn more_bytes_than_the_file_size_says() {
     for announced in [true, false] {
         refuses(RefusalReason::FileSize, |cache, bad, upstream| {
             let artifact = cache.get(bad);
-            let file = [&artifact.file[..], &[0; 100_000]].concat();
+            let file = [&artifact.file[..], &vec![0; 100_000]].concat();
             let reply = if announced { Reply::Bytes(file) } else { Reply::Unannounced(file) };
             upstream.set(&artifact.info.url, reply);
         })

@@ -1,4 +1,5 @@
 //! Syncs from upstreams that behave, and from some that do not, over real sockets.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests, whose helpers clippy does not take for such")]
 
 #[path = "../common/mod.rs"]
 mod common;
