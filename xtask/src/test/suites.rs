@@ -10,6 +10,9 @@ use crate::test::Context;
 use crate::test::counts::Counts;
 use crate::{cargo, job};
 
+/// The test program that starts a cluster.
+const CLUSTER: &str = "e2e";
+
 /// Lines of a failed run's log that are shown.
 const SHOWN: usize = 400;
 
@@ -20,7 +23,10 @@ pub fn crates(context: &Context) -> Result<Counts> {
     let crates = run(context, "tests of the crates", test)?;
     let mut test = cargo::command(context.session);
     test.args(["test", "--release", "--locked", "--no-fail-fast", "--package", "granary-e2e"]);
-    test.args(["--lib", "--bins", "--test", "charts"]);
+    test.args(["--lib", "--bins"]);
+    for name in programs(&context.session.root.join("e2e/tests"))?.iter().filter(|name| *name != CLUSTER) {
+        test.args(["--test", name]);
+    }
     let harness = run(context, "tests of the cluster harness and of the charts", test)?;
     Ok([crates, harness].into_iter().sum())
 }
@@ -28,8 +34,23 @@ pub fn crates(context: &Context) -> Result<Counts> {
 /// The tests that need a cluster. Their program puts itself into namespaces and starts one.
 pub fn cluster(context: &Context) -> Result<Counts> {
     let mut test = cargo::command(context.session);
-    test.args(["test", "--release", "--locked", "--package", "granary-e2e", "--test", "e2e"]);
+    test.args(["test", "--release", "--locked", "--package", "granary-e2e", "--test", CLUSTER]);
     run(context, "tests on a cluster of three nodes", test)
+}
+
+/// The test programs below a `tests` folder, so that none is forgotten: files, and folders with a `main.rs`.
+fn programs(folder: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let program =
+            path.extension().is_some_and(|extension| extension == "rs") || path.join("main.rs").exists();
+        if program && let Some(name) = path.file_stem() {
+            names.push(name.to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 fn run(context: &Context, name: &str, mut test: Command) -> Result<Counts> {
@@ -74,6 +95,18 @@ fn telling(log: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn test_programs_are_files_and_folders() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["two", "helpers"] {
+            fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        for file in ["one.rs", "two/main.rs", "helpers/mod.rs", "notes.txt"] {
+            fs::write(dir.path().join(file), "").unwrap();
+        }
+        assert_eq!(programs(dir.path()).unwrap(), ["one", "two"]);
+    }
 
     #[test]
     fn a_failure_is_shown_and_what_passed_is_not() {
