@@ -31,12 +31,15 @@
 
 pub mod config;
 pub mod context;
+pub mod definitions;
 pub mod election;
 pub mod http;
 pub mod kube_ext;
 pub mod map;
 pub mod metrics;
 pub mod mirror;
+pub mod policy;
 pub mod poll;
 pub mod reports;
+pub mod run;
 pub mod stores;

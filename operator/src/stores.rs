@@ -55,7 +55,9 @@ impl Stores {
         let (policies, two) = follow(in_namespace(client, only), all(), &changed);
         let (nodes, three) = follow(cluster_wide(client), all(), &changed);
         let (pods, four) = follow(in_namespace(client, only), all().labels(HOLDERS), &changed);
-        let run = async { drop(join(join(one, two), join(three, four)).await) };
+        let run = async move {
+            join(join(one, two), join(three, four)).await;
+        };
         (Self { cache_mirrors, policies, nodes, pods, changed }, run)
     }
 

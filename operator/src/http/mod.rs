@@ -44,8 +44,8 @@ async fn ready(State(served): State<Served>) -> Response {
     if waiting.is_empty() {
         return "ok\n".into_response();
     }
-    let lines: String = waiting.iter().map(|reason| format!("waiting for {reason}\n")).collect();
-    (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
+    let list = format!("waiting for {}\n", waiting.join("\nwaiting for "));
+    (StatusCode::SERVICE_UNAVAILABLE, list).into_response()
 }
 
 async fn metrics(State(served): State<Served>) -> Response {

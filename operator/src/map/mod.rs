@@ -16,7 +16,7 @@ mod cache;
 pub mod desired;
 mod holders;
 mod next;
-pub(crate) mod nodes;
+mod nodes;
 mod note;
 pub mod policies;
 mod recover;

@@ -55,6 +55,7 @@ struct Due {
 
 impl Writer {
     /// A writer that begins to lead now.
+    #[must_use]
     pub fn new(context: Arc<Context>, stores: Arc<Stores>) -> Self {
         Self {
             context,
@@ -185,18 +186,15 @@ impl Writer {
         let reported = observed.values().filter_map(|seen| Some(seen.report.as_ref()?.epoch));
         let mut floor = recover::highest(reported);
         let stored = entry.and_then(|entry| entry.map.as_ref().ok().cloned());
-        let before = match &stored {
-            Some(stored) => {
-                self.last.insert(namespace.to_owned(), Arc::clone(stored));
-                let states = stored.mirrors.iter().map(|mirror| mirror.state);
-                self.context.metrics.map(namespace, stored.epoch, states);
-                Arc::clone(stored)
-            }
-            None => {
-                let Some(recovered) = self.recover(namespace, objects, entry) else { return Ok(None) };
-                floor = floor.max(recovered.epoch);
-                recovered
-            }
+        let before = if let Some(stored) = &stored {
+            self.last.insert(namespace.to_owned(), Arc::clone(stored));
+            let states = stored.mirrors.iter().map(|mirror| mirror.state);
+            self.context.metrics.map(namespace, stored.epoch, states);
+            Arc::clone(stored)
+        } else {
+            let Some(recovered) = self.recover(namespace, objects, entry) else { return Ok(None) };
+            floor = floor.max(recovered.epoch);
+            recovered
         };
         let nodes = self.stores.nodes.state();
         let pods = pods_of(&self.stores, namespace);

@@ -1,0 +1,83 @@
+//! Step 2: what the reports say about one policy, added up. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+use granary_placement::report::{PolicyReport, Report};
+
+use super::dereference::Placed;
+use crate::reports::Observed;
+
+/// Refusals that are named in a message.
+const EXAMPLES: usize = 3;
+
+/// The sums over a policy's mirrors. Only mirrors that answer count, and only what they say about this placement.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Mirrors that count.
+    pub reporting: usize,
+    /// Mirrors that do not answer, by name.
+    pub silent: Vec<String>,
+    /// Mirrors that answer, but do not yet speak about this placement.
+    pub behind: Vec<String>,
+    /// The catalogs that mirrors have: digest, artifacts and who says so.
+    pub catalogs: BTreeMap<String, (u64, Vec<String>)>,
+    /// Why mirrors without a catalog have none: who, and the reason.
+    pub catalog_errors: Vec<(String, String)>,
+    /// Verified copies.
+    pub copies: u64,
+    /// Bytes of these copies' NAR files.
+    pub bytes: u64,
+    /// Artifacts refused, summed over mirrors.
+    pub refused: u64,
+    /// The newest refusals in words.
+    pub refusals: Vec<String>,
+}
+
+impl Count {
+    /// Adds up what a policy's mirrors say.
+    pub fn of(placed: &Placed, observed: &HashMap<String, Observed>, now: Instant) -> Self {
+        let mut count = Self::default();
+        for mirror in &placed.entry.mirrors {
+            let name = mirror.as_str();
+            let Some(report) = observed.get(name).and_then(|seen| seen.current(now)) else {
+                count.silent.push(name.to_owned());
+                continue;
+            };
+            let about = report.policies.iter().find(|policy| policy.name == placed.entry.name);
+            match about.filter(|_| report.epoch >= placed.placement_epoch) {
+                Some(about) => count.add(name, report, about),
+                None => count.behind.push(name.to_owned()),
+            }
+        }
+        count.refusals.truncate(EXAMPLES);
+        count
+    }
+
+    fn add(&mut self, name: &str, report: &Report, about: &PolicyReport) {
+        self.reporting += 1;
+        match (&about.catalog, &about.catalog_error) {
+            (Some(catalog), _) => {
+                let (artifacts, who) = self.catalogs.entry(catalog.digest.clone()).or_default();
+                *artifacts = catalog.artifacts;
+                who.push(name.to_owned());
+            }
+            (None, Some(error)) => self.catalog_errors.push((name.to_owned(), error.clone())),
+            (None, None) => {}
+        }
+        self.copies = self.copies.saturating_add(about.verified);
+        self.bytes = self.bytes.saturating_add(about.verified_bytes);
+        self.refused = self.refused.saturating_add(about.refused);
+        if about.refused > 0 {
+            let newest = report.refused.iter().take(EXAMPLES);
+            self.refusals.extend(newest.map(|refusal| {
+                format!("{name}: {} ({}: {})", refusal.store_path, refusal.reason, refusal.message)
+            }));
+        }
+    }
+
+    /// How many artifacts the catalog has; with several catalogs, the largest.
+    pub fn artifacts(&self) -> Option<u64> {
+        self.catalogs.values().map(|(artifacts, _)| *artifacts).max()
+    }
+}

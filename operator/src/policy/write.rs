@@ -1,0 +1,104 @@
+//! Step 4: the only writes: the status, and events about what has turned.
+
+use granary_crds::{ReplicationPolicy, ReplicationPolicyStatus, find_condition};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+    core::DeserializeGuard,
+    runtime::events::{Event, EventType},
+};
+use serde_json::{Value, json};
+use tracing::{info, warn};
+
+use super::status::SATISFIED;
+use crate::context::Context;
+
+/// Owns the fields of the status and nothing else.
+const FIELD_MANAGER: &str = "granary-operator/policy-status";
+
+/// Writes a status when it differs from the one that stands.
+pub async fn write(
+    context: &Context,
+    policy: &ReplicationPolicy,
+    status: ReplicationPolicyStatus,
+) -> Result<(), kube::Error> {
+    if policy.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
+    patch(context, &namespace, &name, json!(status)).await?;
+    if let Some((type_, reason, note)) = turned(policy.status.as_ref(), &status) {
+        info!(namespace, name, reason, note, "policy");
+        publish(context, &policy.object_ref(&()), type_, reason, &note).await;
+    }
+    Ok(())
+}
+
+/// Tells about an object that cannot be read, as well as that can be done.
+pub async fn unreadable(context: &Context, object: &DeserializeGuard<ReplicationPolicy>, why: &str) {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    warn!(namespace, name, why, "the policy cannot be read; what it last asked for stays in force");
+    let message = format!("the object cannot be read: {why}; what it last asked for stays in force");
+    let condition = json!({
+        "type": "Accepted", "status": "False", "reason": "Invalid", "message": message,
+        "observedGeneration": object.meta().generation,
+        "lastTransitionTime": jiff::Timestamp::now(),
+    });
+    // The API server may refuse it, because the object as a whole is not valid. The event then has to do.
+    if let Err(error) = patch(context, &namespace, &name, json!({"conditions": [condition]})).await {
+        warn!(namespace, name, %error, "the status of the unreadable policy was not written");
+    }
+    publish(context, &object.object_ref(&()), EventType::Warning, "Invalid", &message).await;
+}
+
+async fn patch(context: &Context, namespace: &str, name: &str, status: Value) -> Result<(), kube::Error> {
+    let api: Api<ReplicationPolicy> = Api::namespaced(context.client.clone(), namespace);
+    let body = json!({
+        "apiVersion": ReplicationPolicy::api_version(&()),
+        "kind": ReplicationPolicy::kind(&()),
+        "metadata": {"name": name},
+        "status": status,
+    });
+    // Forced, because nobody else has a say in these fields.
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    match api.patch_status(name, &parameters, &Patch::Apply(&body)).await {
+        // It was deleted meanwhile.
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+/// What has turned between two statuses and is worth an event.
+fn turned(
+    before: Option<&ReplicationPolicyStatus>,
+    after: &ReplicationPolicyStatus,
+) -> Option<(EventType, &'static str, String)> {
+    let before = before.and_then(|before| find_condition(&before.conditions, SATISFIED));
+    let after = find_condition(&after.conditions, SATISFIED)?;
+    let was = before.is_some_and(|before| before.status == "True");
+    let is = after.status == "True";
+    let is_false = after.status == "False";
+    if is && !was {
+        Some((EventType::Normal, "Satisfied", after.message.clone()))
+    } else if is_false && (was || before.is_some_and(|before| before.reason != after.reason)) {
+        Some((EventType::Warning, "Unsatisfied", after.message.clone()))
+    } else {
+        None
+    }
+}
+
+async fn publish(
+    context: &Context,
+    about: &k8s_openapi::api::core::v1::ObjectReference,
+    type_: EventType,
+    reason: &str,
+    note: &str,
+) {
+    // The API takes at most 1 kB.
+    let note = Some(note[..note.floor_char_boundary(1000)].to_owned());
+    let event = Event { type_, reason: reason.to_owned(), note, action: "Count".to_owned(), secondary: None };
+    if let Err(error) = context.recorder.publish(&event, about).await {
+        warn!(%error, reason, "the event was not published");
+        context.metrics.error("policy", "event");
+    }
+}
