@@ -17,7 +17,9 @@ pub fn objects(page: &str) -> Result<Vec<Value>> {
             .take_while(|line| line.trim() != "```")
             .map(|line| line.get(indent..).unwrap_or_default())
             .collect();
-        for document in block.join("\n").split("\n---\n").filter(|text| text.contains("apiVersion: granary.dev/")) {
+        for document in
+            block.join("\n").split("\n---\n").filter(|text| text.contains("apiVersion: granary.dev/"))
+        {
             objects.push(serde_yaml::from_str(document).with_context(|| document.to_owned())?);
         }
     }

@@ -47,9 +47,14 @@ fn upstream(url: &str) -> Value {
 }
 
 pub fn mirrors() -> Vec<Bad> {
-    let spec = |name: &str, change: Value, words| Bad { object: mirror(name, &json!({"spec": change})), words };
+    let spec =
+        |name: &str, change: Value, words| Bad { object: mirror(name, &json!({"spec": change})), words };
     let host_path = |name, path: &str| {
-        spec(name, json!({"storage": {"filesystem": {"hostPath": path}}}), "not a directory for a mirror: write")
+        spec(
+            name,
+            json!({"storage": {"filesystem": {"hostPath": path}}}),
+            "not a directory for a mirror: write",
+        )
     };
     let size = |name, size: &str| {
         let claim = json!({"storage": {"filesystem": {"hostPath": null, "volumeClaim": {"size": size}}}});
@@ -73,7 +78,11 @@ pub fn mirrors() -> Vec<Bad> {
         spec("replicas-many", json!({"replicas": 17}), "less than or equal to 16"),
         spec("replicas-word", json!({"replicas": "two"}), "must be of type integer"),
         spec("storage-none", json!({"storage": null}), "spec.storage: Required value"),
-        spec("storage-empty", json!({"storage": {"filesystem": {"hostPath": null}}}), "no storage: set hostPath"),
+        spec(
+            "storage-empty",
+            json!({"storage": {"filesystem": {"hostPath": null}}}),
+            "no storage: set hostPath",
+        ),
         spec(
             "storage-two",
             json!({"storage": {"filesystem": {"volumeClaim": {"size": "1Gi"}}}}),
@@ -115,10 +124,12 @@ pub fn mirrors() -> Vec<Bad> {
 }
 
 pub fn policies() -> Vec<Bad> {
-    let spec = |name: &str, change: Value, words| Bad { object: policy(name, &json!({"spec": change})), words };
+    let spec =
+        |name: &str, change: Value, words| Bad { object: policy(name, &json!({"spec": change})), words };
     let paths =
         |name, paths: Vec<String>, words| spec(name, json!({"artifacts": {"storePaths": paths}}), words);
-    let path = |name, path: &str| paths(name, vec![path.to_owned()], "not a store path: write whole store paths");
+    let path =
+        |name, path: &str| paths(name, vec![path.to_owned()], "not a store path: write whole store paths");
     let spread = |name, spread: Value, words| spec(name, json!({"spread": spread}), words);
     let over = |key: &str, min: u8| json!({"topologyKey": key, "min": min});
     vec![
@@ -131,7 +142,11 @@ pub fn policies() -> Vec<Bad> {
         path("path-guix", &PATH.replace("/nix/", "/gnu/")),
         paths("paths-none", Vec::new(), "should have at least 1 items"),
         paths("paths-twice", vec![PATH.into(), PATH.into()], "Duplicate value"),
-        paths("paths-many", (0..1001).map(|number| format!("{PATH}.{number}")).collect(), "at most 1000 items"),
+        paths(
+            "paths-many",
+            (0..1001).map(|number| format!("{PATH}.{number}")).collect(),
+            "at most 1000 items",
+        ),
         spec("mirrors-none", json!({"mirrors": null}), "spec.mirrors: Required value"),
         spec("target-none", json!({"copies": {"target": 0}, "spread": null}), "greater than or equal to 1"),
         spec("target-large", json!({"copies": {"target": 9}}), "less than or equal to 8"),
