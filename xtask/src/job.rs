@@ -28,7 +28,9 @@ pub struct Ended {
 /// Runs a command to its end, whatever that is. `name` names it on the screen and in the log folder.
 pub fn run(tell: &Tell, logs: &Path, name: &str, command: &mut Command) -> Result<Ended> {
     let log = logs.join(format!("{}.log", name.replace([' ', '/'], "-")));
-    let output = fs::File::create(&log).with_context(|| format!("writing {}", log.display()))?;
+    // Appending keeps the output of another run, which may be at the same step, readable beside this one.
+    fs::File::create(&log).with_context(|| format!("writing {}", log.display()))?;
+    let output = fs::OpenOptions::new().append(true).open(&log)?;
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
     let mut child = command.env("PATH", paths::search()).spawn().with_context(|| missing(command))?;
     let began = Instant::now();
