@@ -4,6 +4,8 @@
 //! without the cluster's programs it says what to run instead. Tests run one after another, since many of them hurt a
 //! node that the others need. An argument filters by name, as usual.
 
+mod api;
+mod bad_input;
 mod case;
 mod cluster;
 mod farm;
@@ -58,7 +60,9 @@ fn run() -> Result<ExitCode> {
 fn cases() -> Vec<Case> {
     let topics = [
         cluster::cases(),
+        api::cases(),
         mission::cases(),
+        bad_input::cases(),
         refusals::cases(),
         objects::cases(),
         operator::cases(),
