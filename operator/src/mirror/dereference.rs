@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt;
 
 use super::{names, stores::Stores};
-use crate::{context::Context, reports::Observed};
+use crate::{context::Context, map::Note, reports::Observed};
 
 /// What is known about a `CacheMirror` besides its spec.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub(super) struct Known {
     pub holders: BTreeMap<MirrorName, Seen>,
     /// All nodes.
     pub nodes: Vec<Arc<Node>>,
+    /// What is wrong with holders as the map's writer sees it.
+    pub notes: Vec<Note>,
 }
 
 /// What is known about a holder.
@@ -48,7 +50,12 @@ pub(super) fn dereference(object: &CacheMirror, stores: &Stores, context: &Conte
         // A pod that is going and its successor have one name, so there is at most one; should a stranger carry the label, the first stays.
         holder.pod.get_or_insert(pod);
     }
-    Known { map: context.maps.get(&namespace), holders, nodes: stores.nodes.state() }
+    Known {
+        map: context.maps.get(&namespace),
+        holders,
+        nodes: stores.nodes.state(),
+        notes: context.maps.notes(&namespace, &object.name_any()),
+    }
 }
 
 /// The holders that the spec asks for; none whose name would be no name.
@@ -62,6 +69,11 @@ fn wanted(object: &CacheMirror) -> impl Iterator<Item = MirrorName> {
 // === impl Known ===
 
 impl Known {
+    /// What the map's writer tells about a holder.
+    pub(super) fn note(&self, holder: &MirrorName) -> Option<&Note> {
+        self.notes.iter().find(|note| note.holder == *holder)
+    }
+
     /// The node of this name.
     pub(super) fn node(&self, name: &str) -> Option<&Node> {
         self.nodes.iter().map(Arc::as_ref).find(|node| node.metadata.name.as_deref() == Some(name))

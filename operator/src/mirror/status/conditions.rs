@@ -1,17 +1,18 @@
 //! The conditions: what holds and what does not, with the names of whatever is concerned.
 
+use std::{collections::BTreeSet, fmt::Write as _};
+
 use granary_crds::{
     CacheMirror,
     cache_mirror::{MirrorStatus, ObservedState},
 };
 use granary_placement::{
     MirrorName,
-    assign::{Assignment, assign},
-    report::Report,
+    report::{Refusal, Report},
 };
 
 use super::{Now, Outcome, holder};
-use crate::{map::nodes::candidates, mirror::dereference::Known};
+use crate::{map::Note, mirror::dereference::Known};
 
 /// Every replica serves.
 pub(super) const READY: &str = "Ready";
@@ -122,28 +123,14 @@ fn ready(
 }
 
 fn assigned(object: &CacheMirror, outcome: &Outcome<'_>, known: &Known) -> Verdict {
-    let name = object.metadata.name.as_deref().unwrap_or_default();
-    let waiting: Vec<&MirrorName> =
-        known.holders.keys().filter(|holder| holder::is_waiting(outcome, holder)).collect();
     if object.spec.storage.filesystem.host_path.is_none() {
         return verdict(ASSIGNED, true, "Scheduled", "the scheduler chooses the nodes, and volumes follow");
     }
     let Some(map) = &known.map else {
         return verdict(ASSIGNED, None, "NoMap", "there is no mirror map in this namespace yet");
     };
-    let existing: Vec<Assignment> = map
-        .mirrors
-        .iter()
-        .filter_map(|mirror| {
-            Some(Assignment {
-                cache_mirror: mirror.name.holder()?.0.to_owned(),
-                holder: mirror.name.clone(),
-                node: mirror.node.clone()?,
-                zone: mirror.zone.clone(),
-                region: mirror.region.clone(),
-            })
-        })
-        .collect();
+    let waiting: Vec<&MirrorName> =
+        known.holders.keys().filter(|holder| holder::is_waiting(outcome, holder)).collect();
     if waiting.is_empty() {
         let places: Vec<String> = known
             .holders
@@ -154,17 +141,19 @@ fn assigned(object: &CacheMirror, outcome: &Outcome<'_>, known: &Known) -> Verdi
             .collect();
         return verdict(ASSIGNED, true, "Assigned", places.join(", "));
     }
-    // The same pure choice that the map makes; here only its refusals matter.
-    let nodes = candidates(&object.spec.nodes, known.nodes.iter().map(AsRef::as_ref));
-    let holders: Vec<MirrorName> = known.holders.keys().cloned().collect();
-    let refused = assign(name, &holders, &existing, &nodes).refused;
-    if refused.is_empty() {
-        let names: Vec<&str> = waiting.iter().map(|holder| holder.as_str()).collect();
-        let message = format!("{} will get a node with the next mirror map", names.join(", "));
-        return verdict(ASSIGNED, None, "Assigning", message);
+    let refused: Vec<&Note> = waiting.iter().filter_map(|holder| known.note(holder)).collect();
+    if let Some(first) = refused.first() {
+        let why: Vec<String> =
+            refused.iter().map(|note| format!("{}: {}", note.holder, note.trouble)).collect();
+        return verdict(ASSIGNED, false, first.trouble.reason(), why.join("; "));
     }
-    let why: Vec<String> = refused.iter().map(|(holder, reason)| format!("{holder}: {reason}")).collect();
-    verdict(ASSIGNED, false, "NoNode", why.join("; "))
+    let names: Vec<&str> = waiting.iter().map(|holder| holder.as_str()).collect();
+    verdict(
+        ASSIGNED,
+        None,
+        "Assigning",
+        format!("{} will get a node with the next mirror map", names.join(", ")),
+    )
 }
 
 fn reachable(known: &Known, mirrors: &[MirrorStatus], now: Now) -> Verdict {
@@ -234,12 +223,15 @@ fn accepted(reports: &[(&MirrorName, &Report)]) -> Verdict {
     let refusing: Vec<String> = reports
         .iter()
         .filter(|(_, report)| report.refused_total > 0)
-        .map(|(name, report)| match report.refused.first() {
-            Some(newest) => format!(
-                "{name} refused {}, the newest: {} from {} ({}): {}",
-                report.refused_total, newest.store_path, newest.source, newest.reason, newest.message
-            ),
-            None => format!("{name} refused {}", report.refused_total),
+        .map(|(name, report)| {
+            let reasons: BTreeSet<&str> =
+                report.refused.iter().map(|refusal| refusal.reason.as_str()).collect();
+            let reasons: Vec<&str> = reasons.into_iter().collect();
+            let mut text = format!("{name} refused {} ({})", report.refused_total, reasons.join(", "));
+            if let Some(Refusal { store_path, reason, message, source }) = report.refused.first() {
+                let _ = write!(text, ", the newest: {store_path} from {source} ({reason}): {message}");
+            }
+            text
         })
         .collect();
     if !refusing.is_empty() {

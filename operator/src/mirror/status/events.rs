@@ -1,4 +1,5 @@
-//! What changed between two statuses and is worth an event.
+//! What changed between two statuses and is worth an event. What the mirror map's writer tells by itself (a mirror serves or does not
+//! answer, another disk, no node) is not told twice.
 
 use granary_crds::{
     CacheMirrorStatus,
@@ -49,34 +50,12 @@ fn of_replica(before: Option<&MirrorStatus>, after: &MirrorStatus, node_lost: bo
     let nothing = MirrorStatus::default();
     let before = before.unwrap_or(&nothing);
     let name = &after.name;
-    let on = |mirror: &MirrorStatus| mirror.node.clone().unwrap_or_else(|| "an unknown node".to_owned());
     if let Some(node) = after.node.as_ref().filter(|node| before.node.as_ref() != Some(*node)) {
         told.push(news_of(false, "Assigned", format!("{name} is on node {node}")));
     }
-    if before.state != after.state {
+    if before.state != after.state && after.state == ObservedState::Unreachable && node_lost {
         let why = after.message.as_deref().unwrap_or("no reason is known");
-        match after.state {
-            ObservedState::Unreachable => {
-                let reason = if node_lost { "NodeLost" } else { "MirrorUnreachable" };
-                told.push(news_of(
-                    true,
-                    reason,
-                    format!("{name} on node {} does not answer: {why}", on(after)),
-                ));
-            }
-            ObservedState::Serving => {
-                told.push(news_of(false, "Serving", format!("{name} on node {} serves", on(after))));
-            }
-            ObservedState::Joining => {}
-        }
-    }
-    if let (Some(old), Some(new)) = (&before.disk, &after.disk)
-        && old != new
-    {
-        let note = format!(
-            "{name} has another disk than before ({new} in place of {old}): its copies are made anew"
-        );
-        told.push(news_of(true, "DiskReplaced", note));
+        told.push(news_of(true, "NodeLost", format!("{name} does not answer: {why}")));
     }
     if after.refused > before.refused {
         let why = after.message.as_deref().unwrap_or("see the mirror's log");
@@ -95,7 +74,6 @@ fn of_ready(before: &CacheMirrorStatus, after: &CacheMirrorStatus, told: &mut Ve
             let reason = if now.reason == "InvalidSpec" { "InvalidSpec" } else { "ApplyFailed" };
             told.push(news_of(true, reason, now.message));
         }
-        "NotAssigned" if !same => told.push(news_of(true, "NotAssigned", now.message)),
         _ if now.status == "True" && !was_true => told.push(news_of(false, "Ready", now.message)),
         _ => {}
     }

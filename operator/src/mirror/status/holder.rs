@@ -4,7 +4,7 @@ use granary_crds::{
     CacheMirror,
     cache_mirror::{MirrorStatus, ObservedState},
 };
-use granary_placement::{Mirror, MirrorName, MirrorState};
+use granary_placement::{MirrorName, MirrorState};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{Now, Outcome, signed};
@@ -47,7 +47,7 @@ pub(super) fn status(
         node,
         message: None,
     };
-    status.message = trouble(&status, outcome, name, seen, known, entry, now);
+    status.message = trouble(&status, outcome, name, seen, known, now);
     status
 }
 
@@ -74,11 +74,11 @@ fn trouble(
     name: &MirrorName,
     seen: &Seen,
     known: &Known,
-    entry: Option<&Mirror>,
     now: Now,
 ) -> Option<String> {
     if is_waiting(outcome, name) {
-        return Some("it has no node yet".to_owned());
+        let why = known.note(name).map(|note| note.trouble.to_string());
+        return Some(why.unwrap_or_else(|| "it gets its node with the next mirror map".to_owned()));
     }
     let Some(observed) = seen.observed.as_ref().filter(|observed| observed.reachable(now.instant)) else {
         let on_node = status
@@ -94,12 +94,8 @@ fn trouble(
         });
     };
     let report = observed.report.as_deref()?;
-    let other_disk = entry.and_then(|entry| entry.disk.as_deref()).filter(|disk| *disk != report.disk);
-    if let Some(known_disk) = other_disk {
-        return Some(format!(
-            "it has another disk than before ({} in place of {known_disk}): its copies are made anew",
-            report.disk
-        ));
+    if let Some(note) = known.note(name) {
+        return Some(note.trouble.to_string());
     }
     let broken = report.policies.iter().find_map(|policy| {
         policy.catalog_error.as_ref().map(|error| format!("policy {}: {error}", policy.name))
