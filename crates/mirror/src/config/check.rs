@@ -232,6 +232,26 @@ mod tests {
     }
 
     #[test]
+    fn what_the_operator_writes_is_taken() {
+        let config = Config::parse(&format!(
+            "name: north-0\ndirectory: /srv/granary\nurl: https://north-0.example.org\n\
+             upstreams: [{{url: 'https://cache.nixos.org', publicKeys: ['{KEY}'], priority: 40}}]\n\
+             map: {{url: 'http://granary-operator.granary-system.svc:8080/v1/map/granary', \
+             file: /etc/granary/map/map.json, pollSeconds: 2}}\npublish: {{narinfo: Never}}\n\
+             listen: {{http: '0.0.0.0:8080', agent: '0.0.0.0:8081'}}\nfrontDirectory: /run/granary/front\n"
+        ))
+        .unwrap();
+        assert_eq!(config.publish, Publish::Never);
+        assert_eq!(config.front_directory, Path::new("/run/granary/front"));
+        let Wanted::Map(map) = config.wanted else { panic!("a map is followed") };
+        assert_eq!(
+            (map.file.as_deref(), map.poll.as_secs()),
+            (Some(Path::new("/etc/granary/map/map.json")), 2)
+        );
+        assert!(map.url.is_some());
+    }
+
+    #[test]
     fn upstreams_are_asked_in_order_of_priority() {
         let more = format!(
             "{}- {{url: 'http://b', publicKeys: ['{KEY}'], priority: 10}}\n- {{url: 'http://c', publicKeys: ['{KEY}']}}\n",

@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn an_artifact_is_assigned_by_its_partition() {
         let set = PartitionSet::from_fn(|partition| partition.number() % 3 == 1);
-        assert_eq!(set.len(), PARTITIONS / 3);
+        assert_eq!(set.len(), PARTITIONS.div_ceil(3));
         let assigned = Assigned::Partitions(Arc::new(set));
         let hash = |start: &str| format!("{start}00000000000000000000000000000").parse::<HashPart>().unwrap();
         assert!(!assigned.contains(&hash("000")));

@@ -205,3 +205,44 @@ async fn raw_status(port: u16, path: &str) -> u16 {
     stream.read_to_string(&mut answer).await.unwrap();
     answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
+
+#[tokio::test]
+async fn nginx_outlives_bad_files_and_a_killed_supervisor() {
+    if !tools() {
+        return;
+    }
+    let (folder, client) = (folder(), client());
+    let artifacts = [Artifact::new("data-1.0", 0, noise(1000), &[])];
+    let corpus = Corpus::make(folder.path(), &artifacts);
+    let upstream = Upstream::serve(&corpus.cache).await;
+    let site = Site::new(folder.path(), "lan");
+    let again = Site { http: site.http, agent: site.agent, ..Site::new(folder.path(), "lan") };
+    let config = config(&site, &upstream.url, &corpus.key, &format!("storePaths: ['{}']", artifacts[0].path));
+    let mut mirror = Mirror::run(site, &config);
+    mirror.synced(&client).await;
+
+    // What nginx refuses does not reach the running one.
+    let nginx = mirror.nginx();
+    let conf = mirror.site.tree().join(".granary/front/nginx.conf");
+    std::fs::write(&conf, "nonsense").unwrap();
+    eventually("the refusal is told", async || {
+        mirror.log().contains("the old one stays in force").then_some(())
+    })
+    .await;
+    mirror.synced(&client).await;
+    assert_eq!(mirror.nginx(), nginx);
+
+    // The next one ends what the killed one left, and takes its port.
+    mirror.kill();
+    assert!(
+        client.get(format!("{}/nix-cache-info", mirror.url())).send().await.is_ok(),
+        "nginx goes on alone"
+    );
+    let mirror = Mirror::run(again, &config);
+    eventually("another nginx answers", async || {
+        let answer = client.get(format!("{}/nix-cache-info", mirror.url())).send().await.ok()?;
+        (mirror.nginx() != nginx && answer.status() == 200).then_some(())
+    })
+    .await;
+    assert!(mirror.log().contains("left over from an earlier run"), "{}", mirror.log());
+}

@@ -1,5 +1,6 @@
 //! A LAN mirror from one file: agent and nginx in one, the real Nix in front.
 
+use std::fs::File;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
 
@@ -144,7 +145,8 @@ async fn agent_and_front_run_apart_and_without_rights() {
     assert!(copied.success());
     let start = |arguments: &[&str]| {
         let mut command = Command::new(&program);
-        Running(command.args(arguments).uid(uid).gid(gid).current_dir("/").spawn().unwrap())
+        let log = File::create(folder.path().join(format!("{}.log", arguments[0]))).unwrap();
+        Running(command.args(arguments).uid(uid).gid(gid).current_dir("/").stderr(log).spawn().unwrap())
     };
     // In either order: the front waits for the files.
     let mut processes = [

@@ -147,6 +147,12 @@ impl Mirror {
         text.trim().parse().ok().map(Pid::from_raw)
     }
 
+    /// SIGKILL: nothing is tidied up, and nginx stays behind.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// SIGTERM, and the exit code.
     pub fn stop(&mut self) -> Option<i32> {
         let pid = Pid::from_raw(self.child.id().try_into().unwrap());
