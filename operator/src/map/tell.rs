@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use granary_crds::CacheMirror;
-use granary_placement::{MirrorMap, MirrorState};
+use granary_placement::{MirrorMap, MirrorName, MirrorState};
 use kube::{
     Resource, ResourceExt,
     core::DeserializeGuard,
@@ -12,7 +12,7 @@ use kube::{
 use tracing::{info, warn};
 
 use super::note::Note;
-use crate::context::Context;
+use crate::{context::Context, kube_ext::events::about};
 
 type CacheMirrors = [Arc<DeserializeGuard<CacheMirror>>];
 
@@ -80,7 +80,10 @@ async fn publish(
     let action = "Place".to_owned();
     // The API takes at most 1 kB.
     let note = Some(note[..note.floor_char_boundary(1000)].to_owned());
-    let event = Event { type_, reason: reason.to_owned(), note, action, secondary: None };
+    let secondary = holder
+        .and_then(|(name, ordinal)| MirrorName::of_holder(name, ordinal).ok())
+        .map(|holder| about(&owner.namespace().unwrap_or_default(), &holder));
+    let event = Event { type_, reason: reason.to_owned(), note, action, secondary };
     if let Err(error) = context.recorder.publish(&event, &owner.object_ref(&())).await {
         // An event is a courtesy; what it tells is also in the log, the status and the metrics.
         warn!(%error, reason, "the event was not published");

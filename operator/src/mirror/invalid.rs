@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{controller::Shared, error::Error, names};
 
-/// Writes a condition if it is not there yet. Always an error, so that it is logged and counted; only a change wakes the object again.
+/// Writes a condition if it is not there yet; an error then, so that it is logged and counted once.
 pub(super) async fn report(
     meta: &ObjectMeta,
     unreadable: &InvalidObject,
@@ -44,9 +44,10 @@ pub(super) async fn report(
                 ..PatchParams::default()
             };
             api.patch_status(name, &parameters, &Patch::Merge(patch)).await.map_err(failed)?;
+            return Err(Error::Unreadable(unreadable.to_string()));
         }
     }
-    Err(Error::Unreadable(unreadable.to_string()))
+    Ok(Action::await_change())
 }
 
 /// The conditions with the fault among them; `None` when they say so already.

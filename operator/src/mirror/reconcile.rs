@@ -14,6 +14,8 @@ use kube::{
 };
 use serde_json::json;
 
+use crate::kube_ext::events;
+
 use super::{
     apply::Applier,
     build::{Settings, build},
@@ -122,7 +124,7 @@ async fn write(mirror: &CacheMirror, after: &CacheMirrorStatus, shared: &Shared)
 }
 
 async fn publish(mirror: &CacheMirror, news: News, shared: &Shared) {
-    let News { warning, reason, mut note } = news;
+    let News { warning, reason, mut note, holder } = news;
     let namespace = mirror.namespace().unwrap_or_default();
     let name = mirror.name_any();
     if warning {
@@ -136,7 +138,7 @@ async fn publish(mirror: &CacheMirror, news: News, shared: &Shared) {
         reason: reason.to_owned(),
         note: Some(note),
         action: "Reconcile".to_owned(),
-        secondary: None,
+        secondary: holder.map(|holder| events::about(&namespace, &holder)),
     };
     // An event is a courtesy: the status says the same.
     if let Err(error) = shared.context.recorder.publish(&event, &mirror.object_ref(&())).await {

@@ -7,6 +7,8 @@ use granary_crds::{
     find_condition,
 };
 
+use granary_placement::MirrorName;
+
 use super::conditions;
 
 /// Something that happened.
@@ -16,10 +18,12 @@ pub(in crate::mirror) struct News {
     pub warning: bool,
     pub reason: &'static str,
     pub note: String,
+    /// The replica that it is about; `None`: all of it.
+    pub holder: Option<MirrorName>,
 }
 
 fn news_of(warning: bool, reason: &'static str, note: impl Into<String>) -> News {
-    News { warning, reason, note: note.into() }
+    News { warning, reason, note: note.into(), holder: None }
 }
 
 /// What to tell, in the order of the replicas. The first status of an object is no news but its faults are.
@@ -31,7 +35,9 @@ pub(in crate::mirror) fn news(before: Option<&CacheMirrorStatus>, after: &CacheM
     let mut told = Vec::new();
     for mirror in &after.mirrors {
         let previous = before.mirrors.iter().find(|previous| previous.name == mirror.name);
-        of_replica(previous, mirror, node_lost, &mut told);
+        let about = mirror.name.parse().ok();
+        let of_replica = of_replica(previous, mirror, node_lost).into_iter();
+        told.extend(of_replica.map(|news| News { holder: about.clone(), ..news }));
     }
     of_ready(before, after, &mut told);
     let suspended =
@@ -46,7 +52,8 @@ pub(in crate::mirror) fn news(before: Option<&CacheMirrorStatus>, after: &CacheM
     told
 }
 
-fn of_replica(before: Option<&MirrorStatus>, after: &MirrorStatus, node_lost: bool, told: &mut Vec<News>) {
+fn of_replica(before: Option<&MirrorStatus>, after: &MirrorStatus, node_lost: bool) -> Vec<News> {
+    let mut told = Vec::new();
     let nothing = MirrorStatus::default();
     let before = before.unwrap_or(&nothing);
     let name = &after.name;
@@ -61,6 +68,7 @@ fn of_replica(before: Option<&MirrorStatus>, after: &MirrorStatus, node_lost: bo
         let why = after.message.as_deref().unwrap_or("see the mirror's log");
         told.push(news_of(true, "ArtifactsRefused", format!("{name}: {why}")));
     }
+    told
 }
 
 fn of_ready(before: &CacheMirrorStatus, after: &CacheMirrorStatus, told: &mut Vec<News>) {
