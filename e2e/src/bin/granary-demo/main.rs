@@ -88,8 +88,10 @@ async fn inside(run: &Run, arguments: &Arguments) -> Result<ExitCode> {
     let upstream = Upstream::start(&corpus.join("cache-xz"), 8000, &cluster.scratch("upstream")?)?;
     let mut stage = Stage::own(&cluster, upstream.url(), &corpus)?;
     if let Err(error) = story::tell(&say, &mut stage, Some(&cluster)).await {
-        eprintln!("{}", cluster.explain(stage::NAMESPACE).await);
-        return Err(error);
+        // The logs outlive the run, in the cache's folder `log`.
+        std::fs::write(cluster.logs().join("explain.txt"), cluster.explain(stage::NAMESPACE).await)?;
+        let place = paths::cache()?.join("log");
+        return Err(error.context(format!("objects, events and logs are in {}", place.display())));
     }
     if arguments.keep {
         keep(run, &cluster, arguments.ready_file.as_deref()).await?;

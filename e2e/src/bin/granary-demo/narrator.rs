@@ -71,5 +71,4 @@ pub fn block(text: &str) {
     for line in text.trim_end().lines() {
         println!("    {line}");
     }
-    println!();
 }
