@@ -9,12 +9,14 @@ pub fn trouble(node: &Node) -> Option<String> {
     match conditions.into_iter().find(|condition| condition.type_ == "Ready") {
         None => Some("the node has not reported yet".to_owned()),
         Some(ready) if ready.status == "True" => None,
-        Some(ready) => Some(match (ready.message.as_deref(), ready.reason.as_deref()) {
-            (Some(text), _) | (None, Some(text)) if !text.is_empty() => {
-                format!("the node is not ready: {text}")
-            }
-            _ => "the node is not ready".to_owned(),
-        }),
+        Some(ready) => {
+            let since = ready.last_transition_time.as_ref().map(|time| format!(" since {}", time.0));
+            let since = since.unwrap_or_default();
+            Some(match ready.message.as_deref().or(ready.reason.as_deref()) {
+                Some(why) if !why.is_empty() => format!("the node is not ready{since}: {why}"),
+                _ => format!("the node is not ready{since}"),
+            })
+        }
     }
 }
 
@@ -25,7 +27,9 @@ pub(crate) mod tests {
     pub(crate) fn node(name: &str, ready: &str) -> Node {
         serde_json::from_value(serde_json::json!({
             "metadata": {"name": name},
-            "status": {"conditions": [{"type": "Ready", "status": ready, "message": "Kubelet stopped posting node status."}]},
+            "status": {"conditions": [{"type": "Ready", "status": ready, "message": "Kubelet stopped posting node status.",
+                "lastTransitionTime": "2026-11-23T12:00:00Z",
+            }]},
         }))
         .unwrap()
     }
@@ -34,7 +38,10 @@ pub(crate) mod tests {
     fn readiness_is_told_in_words() {
         assert_eq!(trouble(&node("n", "True")), None);
         let silent = trouble(&node("n", "Unknown")).unwrap();
-        assert_eq!(silent, "the node is not ready: Kubelet stopped posting node status.");
+        assert_eq!(
+            silent,
+            "the node is not ready since 2026-11-23T12:00:00Z: Kubelet stopped posting node status."
+        );
         assert!(trouble(&Node::default()).is_some());
     }
 }

@@ -163,7 +163,7 @@ fn a_lost_node_is_named_and_the_other_replica_is_not_affected() {
     assert_eq!((holds, reason), ("False", "NodeLost"));
     assert_eq!(
         message,
-        "blue-1 on node metal-8 does not answer: node metal-8: the node is not ready: Kubelet stopped posting node status."
+        "blue-1 on node metal-8 does not answer: node metal-8: the node is not ready since 2026-11-23T12:00:00Z: Kubelet stopped posting node status."
     );
     assert_eq!(condition(&status, "Ready").1, "NodeLost");
     assert_eq!(
