@@ -32,6 +32,11 @@ pub enum Trouble {
     /// It needs a node and gets none.
     #[error("{0}")]
     NoNode(NoNode),
+    /// The map itself cannot be read.
+    #[error(
+        "the mirror map cannot be read ({0}); it is put together again as soon as the mirrors have told their epochs"
+    )]
+    MapUnreadable(String),
     /// Its entry may not stand in a map.
     #[error("it cannot stand in the mirror map: {0}")]
     Refused(String),
@@ -45,6 +50,7 @@ impl Trouble {
             Self::DiskChanged { .. } => "DiskChanged",
             Self::SharedDisk(_) => "SharedDisk",
             Self::NoNode(_) => "NoNode",
+            Self::MapUnreadable(_) => "MapUnreadable",
             Self::Refused(_) => "Refused",
         }
     }
@@ -54,7 +60,7 @@ impl Trouble {
     pub fn is_moment(&self) -> bool {
         match self {
             Self::DiskChanged { .. } => true,
-            Self::SharedDisk(_) | Self::NoNode(_) | Self::Refused(_) => false,
+            Self::SharedDisk(_) | Self::NoNode(_) | Self::MapUnreadable(_) | Self::Refused(_) => false,
         }
     }
 }

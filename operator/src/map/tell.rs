@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use granary_crds::CacheMirror;
 use granary_placement::{MirrorMap, MirrorName, MirrorState};
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference};
 use kube::{
     Resource, ResourceExt,
     core::DeserializeGuard,
@@ -41,14 +42,9 @@ pub async fn notes(
 }
 
 /// Publishes which holders have come and which have gone.
-pub async fn states(
-    context: &Context,
-    cache_mirrors: &CacheMirrors,
-    before: Option<&MirrorMap>,
-    map: &MirrorMap,
-) {
+pub async fn states(context: &Context, cache_mirrors: &CacheMirrors, before: &MirrorMap, map: &MirrorMap) {
     for mirror in &map.mirrors {
-        let was = before.and_then(|before| before.mirror(mirror.name.as_str())).map(|mirror| mirror.state);
+        let was = before.mirror(mirror.name.as_str()).map(|mirror| mirror.state);
         if was == Some(mirror.state) {
             continue;
         }
@@ -67,6 +63,14 @@ pub async fn states(
     }
 }
 
+/// Tells that a stored map could not be read, and that this ConfigMap now has another.
+pub async fn unreadable(context: &Context, written: &ConfigMap) {
+    let note = "the map could not be read; it was put together again from status and reports, and the old text is kept under \
+                the key unreadable-map.json";
+    let event = event(EventType::Warning, "MapUnreadable", note);
+    publish_about(context, &event, &written.object_ref(&())).await;
+}
+
 async fn publish(
     context: &Context,
     cache_mirrors: &CacheMirrors,
@@ -77,16 +81,23 @@ async fn publish(
 ) {
     let owner = holder.and_then(|(name, _)| cache_mirrors.iter().find(|object| object.name_any() == name));
     let Some(owner) = owner else { return };
-    let action = "Place".to_owned();
-    // The API takes at most 1 kB.
-    let note = Some(note[..note.floor_char_boundary(1000)].to_owned());
     let secondary = holder
         .and_then(|(name, ordinal)| MirrorName::of_holder(name, ordinal).ok())
         .map(|holder| about(&owner.namespace().unwrap_or_default(), &holder));
-    let event = Event { type_, reason: reason.to_owned(), note, action, secondary };
-    if let Err(error) = context.recorder.publish(&event, &owner.object_ref(&())).await {
+    let event = Event { secondary, ..event(type_, reason, &note) };
+    publish_about(context, &event, &owner.object_ref(&())).await;
+}
+
+fn event(type_: EventType, reason: &str, note: &str) -> Event {
+    // The API takes at most 1 kB.
+    let note = Some(note[..note.floor_char_boundary(1000)].to_owned());
+    Event { type_, reason: reason.to_owned(), note, action: "Place".to_owned(), secondary: None }
+}
+
+async fn publish_about(context: &Context, event: &Event, object: &ObjectReference) {
+    if let Err(error) = context.recorder.publish(event, object).await {
         // An event is a courtesy; what it tells is also in the log, the status and the metrics.
-        warn!(%error, reason, "the event was not published");
+        warn!(%error, reason = event.reason, "the event was not published");
         context.metrics.error("map", "event");
     }
 }

@@ -14,7 +14,9 @@ use tracing::{debug, info, warn};
 use super::{
     MapEntry,
     desired::{Desired, Inputs, desired},
-    next, recover,
+    next,
+    note::{Note, Trouble},
+    recover,
     stored::{self, WriteError},
     tell,
 };
@@ -49,7 +51,7 @@ struct Objects {
 
 /// A map that is due.
 struct Due {
-    before: Option<Arc<MirrorMap>>,
+    before: Arc<MirrorMap>,
     map: MirrorMap,
 }
 
@@ -170,7 +172,10 @@ impl Writer {
         }
         info!(namespace, epoch = map.epoch, mirrors = map.mirrors.len(), "wrote the mirror map");
         self.context.metrics.map(namespace, map.epoch, map.mirrors.iter().map(|mirror| mirror.state));
-        tell::states(&self.context, &objects.cache_mirrors, before.as_deref(), &map).await;
+        if unreadable.is_some() {
+            tell::unreadable(&self.context, &written).await;
+        }
+        tell::states(&self.context, &objects.cache_mirrors, &before, &map).await;
         self.last.insert(namespace.to_owned(), Arc::new(map));
         Ok(true)
     }
@@ -215,7 +220,7 @@ impl Writer {
         }
         wanted.table_hash = self.table_hash(namespace, entry, &before);
         let next = next::next(stored.as_deref(), wanted, floor)?;
-        Ok(next.map(|map| Due { before: stored, map }))
+        Ok(next.map(|map| Due { before, map }))
     }
 
     /// The table hash that follows from a stored map: another version of the operator may have stated another one, and no
@@ -244,10 +249,17 @@ impl Writer {
             Arc::new(recover::from_status(namespace, &objects.cache_mirrors, &objects.policies))
         });
         let is_new = entry.is_none() && recovered.epoch == 0;
+        let unreadable = entry.and_then(|entry| entry.map.as_ref().err());
         if !is_new && self.since.elapsed() < ASKED_FOR {
+            if let Some(error) = unreadable {
+                let trouble = Trouble::MapUnreadable(error.to_string());
+                let holders = recovered.mirrors.iter().map(|mirror| mirror.name.clone());
+                let notes = holders.map(|holder| Note { holder, trouble: trouble.clone() });
+                self.context.maps.tell(namespace, notes.collect());
+            }
             return None;
         }
-        if let Some(Err(error)) = entry.map(|entry| &entry.map) {
+        if let Some(error) = unreadable {
             warn!(namespace, %error, "the stored mirror map cannot be read; putting it together again");
             self.context.metrics.error(CONTROLLER, "unreadable");
         }

@@ -19,6 +19,8 @@ use crate::{
 
 /// What is known about one policy.
 pub struct Facts {
+    /// Whether there is a map that can be read.
+    pub has_map: bool,
     /// What the map says about it; `None` when it is not in the map.
     pub placed: Option<Placed>,
     /// What its mirrors last said.
@@ -55,12 +57,14 @@ type OfPlacement = (String, HashMap<String, Reasons>);
 impl Shortfalls {
     fn of(&self, namespace: &str, entry: &MapEntry, policy: &str) -> Reasons {
         let Ok(map) = &entry.map else { return Reasons::new() };
-        // Domains count too, and are no part of the table's hash; states and disks do not, and change often.
+        // States and disks change often and have no part in it.
         let domains = map
             .mirrors
             .iter()
             .map(|mirror| (&mirror.name, &mirror.zone, &mirror.region, &mirror.organization));
-        let version = format!("{} {:?}", map.table_hash, domains.collect::<Vec<_>>());
+        let asked = map.policies.iter().map(|policy| (&policy.name, policy.target, &policy.spread));
+        let version =
+            format!("{} {:?} {:?}", map.table_hash, domains.collect::<Vec<_>>(), asked.collect::<Vec<_>>());
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (seen, all) = known.entry(namespace.to_owned()).or_default();
         if *seen != version {
@@ -82,7 +86,9 @@ impl Shortfalls {
 pub fn dereference(context: &Context, shortfalls: &Shortfalls, policy: &ReplicationPolicy) -> Facts {
     let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
     let now = Instant::now();
-    let placed = context.maps.entry(&namespace).and_then(|stored| {
+    let stored = context.maps.entry(&namespace);
+    let has_map = stored.as_ref().is_some_and(|stored| stored.map.is_ok());
+    let placed = stored.and_then(|stored| {
         let map = stored.map.as_ref().ok()?;
         let entry = map.policies.iter().find(|entry| entry.name == name)?.clone();
         Some(Placed {
@@ -104,5 +110,5 @@ pub fn dereference(context: &Context, shortfalls: &Shortfalls, policy: &Replicat
             entry,
         })
     });
-    Facts { placed, observed: context.reports.of(&namespace), now }
+    Facts { has_map, placed, observed: context.reports.of(&namespace), now }
 }

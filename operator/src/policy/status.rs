@@ -34,6 +34,12 @@ pub fn status(policy: &ReplicationPolicy, facts: &Facts, now: Timestamp) -> Repl
     let generation = policy.metadata.generation;
     let before = policy.status.clone().unwrap_or_default();
     let same_spec = before.observed_generation == generation;
+    let is_known =
+        find_condition(&before.conditions, SATISFIED).is_some_and(|known| known.status != "Unknown");
+    if !facts.has_map && same_spec && is_known {
+        // The map is lost for a moment: its writer puts it together again, and nothing has changed for the copies.
+        return before;
+    }
     let mut status = ReplicationPolicyStatus { observed_generation: generation, ..before };
     let set =
         |status: &mut ReplicationPolicyStatus, type_, Verdict { status: holds, reason, message }: Verdict| {
@@ -60,7 +66,7 @@ pub fn status(policy: &ReplicationPolicy, facts: &Facts, now: Timestamp) -> Repl
     status.epoch = signed(placed.epoch);
     let count = Count::of(placed, &facts.observed, facts.now);
     let accepted = conditions::accepted(placed);
-    if same_spec && is_settling(placed, &count) && find_condition(&status.conditions, SATISFIED).is_some() {
+    if same_spec && is_known && is_settling(placed, &count) {
         set(&mut status, ACCEPTED, accepted);
         return status;
     }

@@ -49,7 +49,7 @@ impl Scene {
             shortfalls: vec![],
             homeless: vec![],
         };
-        let facts = Facts { placed: Some(placed), observed: HashMap::new(), now };
+        let facts = Facts { has_map: true, placed: Some(placed), observed: HashMap::new(), now };
         let scene = Self { facts, now: Timestamp::from_second(100).unwrap() };
         scene
             .says("a-0", |about| about.verified = verified[0])
@@ -228,6 +228,27 @@ fn what_is_not_yet_in_the_map_is_waited_for() {
     scene.facts.placed = None;
     changed.spec.copies.target = 2;
     assert_eq!(condition(&scene.status(&changed), ACCEPTED).1, "Suspended");
+}
+
+#[test]
+fn a_map_that_is_lost_for_a_moment_changes_nothing() {
+    let mut policy = policy();
+    let mut scene = Scene::new([10, 10]);
+    let known = scene.status(&policy);
+    (scene.facts.placed, scene.facts.has_map) = (None, false);
+    assert_eq!(condition(&scene.status(&policy), ACCEPTED).1, "Waiting");
+    policy.status = Some(known.clone());
+    assert_eq!(scene.status(&policy), known);
+}
+
+#[test]
+fn nothing_is_kept_from_before_anything_was_known() {
+    let mut policy = policy();
+    let unknown = Scene::new([10, 10]).says("a-0", |about| about.catalog = None);
+    policy.status = Some(unknown.says("b-0", |about| about.catalog = None).status(&policy));
+    let settling = Scene::new([10, 10]).reports("b-0", |report| report.epoch = 3);
+    let settling = settling.placed(|placed| placed.age = Duration::ZERO);
+    assert_eq!(settling.status(&policy).copies_total, 10);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Step 4: the only writes: the status, and events about what has turned.
 
 use granary_crds::{ReplicationPolicy, ReplicationPolicyStatus, find_condition};
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -27,9 +28,9 @@ pub async fn write(
     }
     let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
     patch(context, &namespace, &name, json!(status)).await?;
-    if let Some((type_, reason, note)) = turned(policy.status.as_ref(), &status) {
-        info!(namespace, name, reason, note, "policy");
-        publish(context, &policy.object_ref(&()), type_, reason, &note).await;
+    if let Some(event) = turned(policy.status.as_ref(), &status) {
+        info!(namespace, name, reason = event.reason, note = event.note, "policy");
+        publish(context, &policy.object_ref(&()), &event).await;
     }
     Ok(())
 }
@@ -48,7 +49,8 @@ pub async fn unreadable(context: &Context, object: &DeserializeGuard<Replication
     if let Err(error) = patch(context, &namespace, &name, json!({"conditions": [condition]})).await {
         warn!(namespace, name, %error, "the status of the unreadable policy was not written");
     }
-    publish(context, &object.object_ref(&()), EventType::Warning, "Invalid", &message).await;
+    let event = event(EventType::Warning, "Invalid", "Read", &message);
+    publish(context, &object.object_ref(&()), &event).await;
 }
 
 async fn patch(context: &Context, namespace: &str, name: &str, status: Value) -> Result<(), kube::Error> {
@@ -69,36 +71,58 @@ async fn patch(context: &Context, namespace: &str, name: &str, status: Value) ->
 }
 
 /// What has turned between two statuses and is worth an event.
-fn turned(
-    before: Option<&ReplicationPolicyStatus>,
-    after: &ReplicationPolicyStatus,
-) -> Option<(EventType, &'static str, String)> {
+fn turned(before: Option<&ReplicationPolicyStatus>, after: &ReplicationPolicyStatus) -> Option<Event> {
     let before = before.and_then(|before| find_condition(&before.conditions, SATISFIED));
     let after = find_condition(&after.conditions, SATISFIED)?;
     let was = before.is_some_and(|before| before.status == "True");
-    let is = after.status == "True";
-    let is_false = after.status == "False";
-    if is && !was {
-        Some((EventType::Normal, "Satisfied", after.message.clone()))
-    } else if is_false && (was || before.is_some_and(|before| before.reason != after.reason)) {
-        Some((EventType::Warning, "Unsatisfied", after.message.clone()))
-    } else {
-        None
+    let is_other = before.is_some_and(|before| before.reason != after.reason);
+    match after.status.as_str() {
+        "True" if !was => Some(event(EventType::Normal, "Satisfied", &after.reason, &after.message)),
+        "False" if was || is_other => {
+            Some(event(EventType::Warning, "Unsatisfied", &after.reason, &after.message))
+        }
+        _ => None,
     }
 }
 
-async fn publish(
-    context: &Context,
-    about: &k8s_openapi::api::core::v1::ObjectReference,
-    type_: EventType,
-    reason: &str,
-    note: &str,
-) {
+/// The action names the cause, because kube's recorder counts events that differ in their note alone as one.
+fn event(type_: EventType, reason: &str, action: &str, note: &str) -> Event {
     // The API takes at most 1 kB.
     let note = Some(note[..note.floor_char_boundary(1000)].to_owned());
-    let event = Event { type_, reason: reason.to_owned(), note, action: "Count".to_owned(), secondary: None };
-    if let Err(error) = context.recorder.publish(&event, about).await {
-        warn!(%error, reason, "the event was not published");
+    Event { type_, reason: reason.to_owned(), note, action: action.to_owned(), secondary: None }
+}
+
+async fn publish(context: &Context, about: &ObjectReference, event: &Event) {
+    if let Err(error) = context.recorder.publish(event, about).await {
+        warn!(%error, reason = event.reason, "the event was not published");
         context.metrics.error("policy", "event");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_turns_are_events() {
+        let status = |holds: Option<bool>, reason| {
+            let mut status = ReplicationPolicyStatus::default();
+            let now = jiff::Timestamp::UNIX_EPOCH;
+            granary_crds::set_condition(&mut status.conditions, SATISFIED, holds, reason, "", None, now);
+            status
+        };
+        let reason = |before: Option<&ReplicationPolicyStatus>, after: &ReplicationPolicyStatus| {
+            turned(before, after).map(|event| format!("{} {}", event.reason, event.action))
+        };
+        let unknown = status(None, "Waiting");
+        let missing = status(Some(false), "CopiesMissing");
+        let silent = status(Some(false), "MirrorsSilent");
+        let all = status(Some(true), "Verified");
+        assert_eq!(reason(None, &unknown), None);
+        assert_eq!(reason(Some(&unknown), &missing).as_deref(), Some("Unsatisfied CopiesMissing"));
+        assert_eq!(reason(Some(&missing), &missing), None);
+        assert_eq!(reason(Some(&missing), &all).as_deref(), Some("Satisfied Verified"));
+        assert_eq!(reason(Some(&all), &all), None);
+        assert_eq!(reason(Some(&all), &silent).as_deref(), Some("Unsatisfied MirrorsSilent"));
     }
 }
