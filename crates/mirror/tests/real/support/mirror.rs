@@ -166,6 +166,14 @@ impl Drop for Mirror {
         if self.child.try_wait().unwrap().is_none() {
             self.stop();
         }
+        // A killed one leaves its nginx, and with it the pid file.
+        if let Some(pid) = self.nginx()
+            && std::fs::read_to_string(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|title| title.contains(self.site.tree().to_str().unwrap()))
+        {
+            // It may end by itself in between.
+            let _ = kill(pid, Signal::SIGTERM);
+        }
         if std::thread::panicking() {
             println!("--- log of {}\n{}", self.site.name, self.log());
         }
