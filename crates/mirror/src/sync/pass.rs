@@ -50,7 +50,7 @@ pub(super) async fn run(
         }
     }
     pass.settle(&closure);
-    pass.write_catalog(&closure, |hash| !blamed.contains_key(hash)).await;
+    pass.write_catalog(&closure, &order, |hash| !blamed.contains_key(hash)).await;
     pass.progress();
 
     let orders = pass.orders(&closure, &order, |hash| !blamed.contains_key(hash));
@@ -130,12 +130,19 @@ impl<'p> Pass<'p> {
         });
     }
 
-    /// Writes the narinfos of everything that can be had, wherever it is held. What was refused for its bytes, and has not
-    /// been published since, is left out: its NAR file is not one to send clients for.
-    async fn write_catalog(&mut self, closure: &Closure, good: impl Fn(&HashPart) -> bool) {
-        let good = |hash: &HashPart| good(hash) && !self.memory.is_doubtful(hash);
-        let infos: Vec<Arc<NarInfo>> =
-            closure.found.iter().filter(|(hash, _)| good(hash)).map(|(_, found)| Arc::clone(&found.info)).collect();
+    /// Writes the narinfos of everything that can be had, wherever it is held, references first. What was refused for its
+    /// bytes, and has not been published since, is left out, and what needs it: its NAR file is not one to send clients for.
+    async fn write_catalog(&mut self, closure: &Closure, order: &[HashPart], good: impl Fn(&HashPart) -> bool) {
+        let mut whole: HashSet<HashPart> = HashSet::with_capacity(order.len());
+        let mut infos: Vec<Arc<NarInfo>> = Vec::with_capacity(order.len());
+        for (hash, found) in order.iter().filter_map(|hash| Some((hash, closure.found.get(hash)?))) {
+            let doubtful = self.memory.is_doubtful(hash) && !self.tree.in_catalog(hash);
+            let needed = found.info.references.iter().filter(|reference| **reference != found.info.store_path);
+            if good(hash) && !doubtful && needed.map(StorePath::hash_part).all(|needed| whole.contains(&needed)) {
+                whole.insert(*hash);
+                infos.push(Arc::clone(&found.info));
+            }
+        }
         let written = move |tree: &Tree| tree.put_in_catalog(infos.iter().map(AsRef::as_ref));
         self.disk("write the catalog", written).await;
     }

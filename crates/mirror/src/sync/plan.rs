@@ -9,6 +9,7 @@ use granary_placement::report::RefusalReason;
 
 use super::obtain::Problem;
 use super::resolve::Closure;
+use crate::tree::references_first;
 
 /// Why an artifact cannot be had: the path that is to blame, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,27 +34,11 @@ pub(super) fn members<'r>(closure: &Closure, roots: impl Iterator<Item = &'r Sto
     members
 }
 
-/// The found artifacts, references before referrers. A cycle, which no honest store has, is broken somewhere.
+/// The found artifacts, references before referrers.
 pub(super) fn order(closure: &Closure) -> Vec<HashPart> {
-    let mut starts: Vec<&HashPart> = closure.found.keys().collect();
-    // The order depends on the closure alone, not on the hash map.
-    starts.sort_unstable();
-    let (mut done, mut order) = (HashSet::new(), Vec::with_capacity(starts.len()));
-    for start in starts {
-        // Each path is pushed once to be opened, and once to be closed after all that it references.
-        let mut stack = vec![(*start, false)];
-        while let Some((hash, close)) = stack.pop() {
-            if close {
-                order.push(hash);
-            } else if let Some(found) = closure.found.get(&hash)
-                && done.insert(hash)
-            {
-                stack.push((hash, true));
-                stack.extend(found.info.references.iter().map(|reference| (reference.hash_part(), false)));
-            }
-        }
-    }
-    order
+    references_first(&closure.found.keys().copied().collect(), |hash| {
+        closure.found.get(hash).into_iter().flat_map(|found| found.info.references.iter().map(StorePath::hash_part))
+    })
 }
 
 /// The found artifacts that need, directly or not, one that is lost or that comes later in `order` than they do.

@@ -91,10 +91,12 @@ impl PolicyState {
             verified: 0,
             verified_bytes: 0,
             refused: 0,
+            refusal: None,
             last_pass: self.last.ended.clone(),
             synced: false,
         };
         let mut settled = !self.partial;
+        let mut refusal: Option<&Refusal> = None;
         for hash in &self.assigned {
             if let Some(bytes) = tree.file_size(hash) {
                 report.verified += 1;
@@ -102,17 +104,32 @@ impl PolicyState {
             } else if let Some(refused) = refusals.get(hash) {
                 report.refused += 1;
                 settled &= !refused.transient;
+                if refusal.is_none_or(|shown| tells_more(&refused.refusal, shown)) {
+                    refusal = Some(&refused.refusal);
+                }
             } else {
                 settled = false;
             }
         }
+        report.refusal = refusal.cloned();
         report.synced = ended && settled;
         report
     }
 }
 
+/// Whether a refusal is the one to show: a cause rather than what follows from it, and always the same one.
+fn tells_more(one: &Refusal, shown: &Refusal) -> bool {
+    let rank = |refusal: &Refusal| refusal.reason == RefusalReason::MissingReference;
+    (rank(one), &one.store_path) < (rank(shown), &shown.store_path)
+}
+
 /// The report's word for a problem.
-pub(super) fn refused(path: &granary_nix::StorePath, fault: &Fault, source: &str, transient: bool) -> Refused {
+pub(super) fn refused(
+    path: &granary_nix::StorePath,
+    fault: &Fault,
+    source: &str,
+    transient: bool,
+) -> Refused {
     let refusal = Refusal {
         store_path: path.to_string(),
         reason: fault.reason,
@@ -125,4 +142,24 @@ pub(super) fn refused(path: &granary_nix::StorePath, fault: &Fault, source: &str
 /// Whether what needs an artifact with this fault may be had later.
 pub(super) fn passes(reason: RefusalReason) -> bool {
     Fault::new(reason, "").is_transient()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_shown_before_what_follows_from_it() {
+        let refusal = |path: &str, reason| Refusal {
+            store_path: path.into(),
+            reason,
+            message: String::new(),
+            source: String::new(),
+        };
+        let follows = refusal("a", RefusalReason::MissingReference);
+        let (one, two) = (refusal("b", RefusalReason::NarHash), refusal("c", RefusalReason::NotFound));
+        assert!(tells_more(&one, &follows) && !tells_more(&follows, &one));
+        assert!(tells_more(&one, &two) && !tells_more(&two, &one));
+        assert!(!tells_more(&one, &one));
+    }
 }

@@ -9,6 +9,7 @@ use granary_nix::{Hash, HashPart, NarInfo};
 
 use super::durable::{read_narinfo, sync_directory};
 use super::index::CatalogEntry;
+use super::order::references_first;
 use super::{Tree, TreeError, canonical, layout, read, write};
 
 /// What the catalog's directory has, in memory.
@@ -59,7 +60,8 @@ impl Tree {
         self.in_catalog(hash).then(|| read_narinfo(&self.layout.catalog_narinfo(hash)))?
     }
 
-    /// Puts verified narinfos into the catalog, in our form. What is there already is not written again.
+    /// Puts verified narinfos into the catalog, in our form and in their order, which should be references first: clients
+    /// can see each as soon as it is written. What is there already is not written again.
     pub fn put_in_catalog<'i>(&self, infos: impl IntoIterator<Item = &'i NarInfo>) -> Result<(), TreeError> {
         let mut written = Vec::new();
         for info in infos {
@@ -93,17 +95,21 @@ impl Tree {
             return Ok(0);
         }
         let needed = self.closure_of_published(wanted);
-        let mut removed = 0;
-        for hash in spare.iter().filter(|hash| !needed.contains(hash)) {
+        let spare: HashSet<HashPart> = spare.into_iter().filter(|hash| !needed.contains(hash)).collect();
+        let order = references_first(&spare, |hash| {
+            let references = self.catalog_narinfo(hash).map(|info| info.references).unwrap_or_default();
+            references.into_iter().map(|reference| reference.hash_part())
+        });
+        // Referrers first: the rest is closed in itself whenever this ends.
+        for hash in order.iter().rev() {
             let path = self.layout.catalog_narinfo(hash);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(TreeError::io("remove", &path)(error)),
                 _ => write(&self.catalog).remove(hash),
             }
-            removed += 1;
         }
         sync_directory(&self.layout.catalog())?;
-        Ok(removed)
+        Ok(order.len())
     }
 
     /// Everything that is reached from published artifacts outside `wanted`, which is closed in itself.

@@ -1,9 +1,10 @@
 //! What a process that ended in the middle leaves, and what the next one makes of it.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use granary_mirror::tree::{Tree, TreeError};
-use granary_nix::CacheInfo;
+use granary_nix::{CacheInfo, StorePath};
 
 use super::common::{Cache, Reply, SILENCE, Upstream, job, mirror, source};
 use super::{clean, is_visible};
@@ -52,6 +53,51 @@ async fn a_pass_that_is_dropped_leaves_nothing_visible() {
     assert!(syncer.pass(&job, &()).await.is_synced(), "the next pass is not held up by it");
     assert_eq!(tree.totals().artifacts, 2);
     clean(directory.path(), &cache.keys());
+}
+
+/// The real program, killed after each number of requests; the upstream is asked in the order of a sync's steps: all
+/// narinfos, then NAR files, and between them the catalog is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_the_tree_is_valid() {
+    let mut cache = Cache::new("test-1");
+    let mut paths: Vec<StorePath> = Vec::new();
+    for number in 0..25 {
+        let references: Vec<StorePath> = paths.iter().rev().step_by(2).take(5).cloned().collect();
+        paths.push(cache.add(&format!("p{number}"), &references.iter().collect::<Vec<_>>()));
+    }
+    let upstream = Upstream::of(&cache).await;
+    let directory = tempfile::tempdir().unwrap();
+    let key = cache.key.public_key();
+    let roots: Vec<String> = paths.iter().map(ToString::to_string).collect();
+    for killed_after in 1..=50 {
+        let tree = directory.path().join(killed_after.to_string());
+        let config = directory.path().join("config.yaml");
+        let text = format!(
+            "directory: {}\nupstreams: [{{url: \"{}\", publicKeys: [\"{key}\"]}}]\nstorePaths: [{}]\n",
+            tree.display(),
+            upstream.url(),
+            roots.join(", ")
+        );
+        fs::write(&config, text).unwrap();
+        let mut sync = Command::new(env!("CARGO_BIN_EXE_granary-mirror"))
+            .args(["sync", "--config"])
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut asked = 0;
+        while asked < killed_after && sync.try_wait().unwrap().is_none() {
+            asked += upstream.take_asked().len();
+            tokio::task::yield_now().await;
+        }
+        sync.kill().unwrap();
+        sync.wait().unwrap();
+        upstream.take_asked();
+        if tree.join("nix-cache-info").exists() {
+            clean(&tree, &cache.keys());
+        }
+    }
 }
 
 #[test]
