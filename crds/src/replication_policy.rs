@@ -32,7 +32,7 @@ pub const MAX_TARGET: i32 = 8;
     printcolumn(name = "Artifacts", type_ = "integer", json_path = ".status.artifacts", description = "Store paths wanted: the closure"),
     printcolumn(name = "Copies", type_ = "integer", json_path = ".status.copiesTotal", description = "Verified copies there are"),
     printcolumn(name = "Wanted", type_ = "integer", json_path = ".status.copiesWanted", description = "Copies that there should be"),
-    printcolumn(name = "Below-Target", type_ = "integer", json_path = ".status.belowTarget", description = "Copies still missing"),
+    printcolumn(name = "Below-Target", type_ = "integer", json_path = ".status.belowTarget", description = "Store paths with too few copies, at most"),
     printcolumn(name = "Bytes", type_ = "integer", json_path = ".status.bytes", description = "Bytes of the verified copies"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Satisfied\")].message", description = "What is missing", priority = 1)

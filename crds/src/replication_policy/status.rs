@@ -35,7 +35,7 @@ pub struct ReplicationPolicyStatus {
     #[serde(default)]
     pub copies_total: i64,
 
-    /// Copies that are missing: wanted, and not there yet.
+    /// Store paths with fewer copies than wanted, at most: the copies that are missing, but not more than there are store paths.
     #[serde(default)]
     pub below_target: i64,
 
