@@ -70,6 +70,9 @@ pub struct PolicyReport {
     pub verified_bytes: u64,
     /// How many of the assigned artifacts it refused.
     pub refused: u64,
+    /// One of them: a cause where there is one, before an artifact that only lacks a reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
     /// When the last pass ended, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_pass: Option<String>,
@@ -235,6 +238,7 @@ mod tests {
                 verified: 40,
                 verified_bytes: 6,
                 refused: 1,
+                refusal: Some(refusal(1)),
                 last_pass: Some("2026-11-23T12:00:01Z".into()),
                 synced: true,
             }],

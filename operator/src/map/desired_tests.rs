@@ -114,6 +114,7 @@ impl Scene {
             verified: 0,
             verified_bytes: 0,
             refused: 0,
+            refusal: None,
             last_pass: None,
             synced: true,
         };

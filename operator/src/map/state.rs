@@ -78,6 +78,7 @@ mod tests {
             verified: 1,
             verified_bytes: 1,
             refused: 0,
+            refusal: None,
             last_pass: None,
             synced,
         };

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
-use granary_placement::report::{PolicyReport, Report};
+use granary_placement::report::{PolicyReport, Refusal};
 
 use super::dereference::Placed;
 use crate::reports::Observed;
 
-/// Refusals that are named in a message.
+/// Refusals that are named in a message, one for each mirror.
 const EXAMPLES: usize = 3;
 
 /// The sums over a policy's mirrors. Only mirrors that answer count, and only what they say about this placement.
@@ -30,7 +30,7 @@ pub struct Count {
     pub bytes: u64,
     /// Artifacts refused, summed over mirrors.
     pub refused: u64,
-    /// The newest refusals in words.
+    /// A refusal of each mirror that has one, in words.
     pub refusals: Vec<String>,
 }
 
@@ -46,7 +46,7 @@ impl Count {
             };
             let about = report.policies.iter().find(|policy| policy.name == placed.entry.name);
             match about.filter(|_| report.epoch >= placed.placement_epoch) {
-                Some(about) => count.add(name, report, about),
+                Some(about) => count.add(name, about),
                 None => count.behind.push(name.to_owned()),
             }
         }
@@ -54,7 +54,7 @@ impl Count {
         count
     }
 
-    fn add(&mut self, name: &str, report: &Report, about: &PolicyReport) {
+    fn add(&mut self, name: &str, about: &PolicyReport) {
         self.reporting += 1;
         match (&about.catalog, &about.catalog_error) {
             (Some(catalog), _) => {
@@ -68,11 +68,8 @@ impl Count {
         self.copies = self.copies.saturating_add(about.verified);
         self.bytes = self.bytes.saturating_add(about.verified_bytes);
         self.refused = self.refused.saturating_add(about.refused);
-        if about.refused > 0 {
-            let newest = report.refused.iter().take(EXAMPLES);
-            self.refusals.extend(newest.map(|refusal| {
-                format!("{name}: {} ({}: {})", refusal.store_path, refusal.reason, refusal.message)
-            }));
+        if let Some(Refusal { store_path, reason, message, source: _ }) = &about.refusal {
+            self.refusals.push(format!("{name}: {store_path} ({reason}: {message})"));
         }
     }
 

@@ -65,6 +65,7 @@ impl Scene {
             verified: 10,
             verified_bytes: 7,
             refused: 0,
+            refusal: None,
             last_pass: None,
             synced: true,
         };
@@ -169,8 +170,14 @@ fn refusals_are_told_with_path_and_reason() {
         source: "http://up".into(),
     };
     let scene = Scene::new([10, 10])
-        .says("b-0", |about| (about.verified, about.refused) = (9, 1))
-        .reports("b-0", |report| report.refused = vec![refusal]);
+        .says("b-0", |about| {
+            (about.verified, about.refused) = (9, 1);
+            about.refusal = Some(refusal.clone());
+        })
+        // The mirror refused something of another policy, too, which is no business of this one.
+        .reports("b-0", |report| {
+            report.refused = vec![Refusal { message: "other".into(), ..refusal.clone() }]
+        });
     let status = scene.status(&policy());
     let (_, reason, message) = condition(&status, SATISFIED);
     assert_eq!((reason, status.refused, status.phase), ("Refused", 1, Some(Phase::Degraded)));

@@ -121,6 +121,7 @@ fn unresolved(name: &str) -> PolicyReport {
         verified: 0,
         verified_bytes: 0,
         refused: 0,
+        refusal: None,
         last_pass: None,
         synced: false,
     }

@@ -41,6 +41,7 @@ fn synced(holder: &str) -> Report {
         verified: 5,
         verified_bytes: 50,
         refused: 0,
+        refusal: None,
         last_pass: None,
         synced: true,
     };
