@@ -1,8 +1,10 @@
 //! Step 2, pure: what is built, or why nothing can be. The rules are those of the CRD, checked again: an object may be older than
 //! a rule, or its definition may have been installed without them.
 
+mod fault;
+
 use granary_crds::{
-    CacheMirror, InvalidSize, Size,
+    CacheMirror, Size,
     cache_mirror::{
         CacheMirrorSpec, Filesystem, MAX_NAME, MAX_REPLICAS, PublishNarinfo, ServiceType, Storage,
         VolumeClaim,
@@ -12,6 +14,8 @@ use granary_crds::{
 use granary_placement::{MirrorMap, MirrorName};
 use k8s_openapi::{api::core::v1::Toleration, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::Resource;
+
+pub use fault::Invalid;
 
 use super::names::Labels;
 
@@ -87,90 +91,6 @@ pub struct Upstream {
     pub public_keys: Vec<String>,
     /// Lower is asked first.
     pub priority: u16,
-}
-
-/// What is wrong with a spec. Each says what to change.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Invalid {
-    /// The object has no namespace or no uid: the API server always gives both.
-    #[error("the object has no {0}")]
-    Incomplete(&'static str),
-    /// The name cannot be part of other names.
-    #[error(
-        "the name {0:?} cannot be used: at most {MAX_NAME} lower case letters, digits and '-', beginning with a letter, and not ending in '-' and a number"
-    )]
-    Name(String),
-    /// Too few or too many replicas.
-    #[error("spec.replicas is {0}: it must be 1 to {MAX_REPLICAS}")]
-    Replicas(i32),
-    /// Two storages.
-    #[error(
-        "two storages in one mirror: keep hostPath or volumeClaim in spec.storage.filesystem and remove the other"
-    )]
-    TwoStorages,
-    /// No storage.
-    #[error("no storage: set hostPath or volumeClaim in spec.storage.filesystem")]
-    NoStorage,
-    /// A host path that is none.
-    #[error(
-        "spec.storage.filesystem.hostPath is {0:?}: write an absolute path below / without '.' or '..', for example /srv/granary"
-    )]
-    HostPath(String),
-    /// A size that is none.
-    #[error("{field} is {value:?}: {source}")]
-    Size {
-        /// The field.
-        field: &'static str,
-        /// What it is.
-        value: String,
-        /// Why it is none.
-        source: InvalidSize,
-    },
-    /// No upstream.
-    #[error("spec.upstreams is empty: name at least one binary cache to pull from")]
-    NoUpstream,
-    /// A URL that is none, or has what a URL may not have here.
-    #[error(
-        "{field} is {value:?}: write http://host[:port][/path] or https://…, without a trailing slash, a query, a user name or a password"
-    )]
-    Url {
-        /// The field.
-        field: &'static str,
-        /// What it is.
-        value: String,
-    },
-    /// An upstream named twice.
-    #[error("spec.upstreams names {0} twice: remove one")]
-    RepeatedUpstream(String),
-    /// No key.
-    #[error("spec.upstreams: {0} has no public key, so that nothing of it could be trusted: add publicKeys")]
-    NoKey(String),
-    /// A key that is none.
-    #[error(
-        "spec.upstreams: {key:?} of {url} is not a Nix public key: write name:base64 as in trusted-public-keys"
-    )]
-    Key {
-        /// The upstream.
-        url: String,
-        /// The key.
-        key: String,
-    },
-    /// A priority out of range.
-    #[error("spec.upstreams: the priority {priority} of {url} must be 0 to 1000")]
-    Priority {
-        /// The upstream.
-        url: String,
-        /// Its priority.
-        priority: i32,
-    },
-    /// One URL for several replicas.
-    #[error(
-        "spec.url is {0:?} for several replicas: write {{ordinal}} in it, so that each has its own, or set spec.replicas to 1"
-    )]
-    OneUrl(String),
-    /// A port that is none.
-    #[error("spec.serving.hostPort is {0}: it must be 1 to 65535")]
-    HostPort(i32),
 }
 
 /// Checks an object. Every fault is returned, not only the first. `map` is the namespace's mirror map: it says on which node a
