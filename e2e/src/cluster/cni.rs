@@ -15,7 +15,11 @@ use crate::wait::wait_for;
 pub async fn install(cluster: &Cluster, node: &Node) -> Result<()> {
     let name = &node.config.name;
     let cidr = wait_for(&format!("the pod network of {name}"), Duration::from_mins(1), async || {
-        cluster.check_processes(name)?;
+        if let Err(ended) = cluster.check_processes(name) {
+            // The kubelets share one socket for device plugins: of two that take it at the same moment, one gives up.
+            node.start().await?;
+            return Err(ended);
+        }
         let cidr = cluster.kubectl(&["get", "node", name, "-o", "jsonpath={.spec.podCIDR}"]).await?;
         if cidr.is_empty() {
             bail!("the node has no pod network yet");

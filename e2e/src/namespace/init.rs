@@ -57,9 +57,10 @@ fn reap(child: Pid) -> Result<Option<ExitStatus>> {
     }
 }
 
-/// Private folders where container tools write without being asked: sockets and locks, CNI's results, kubelet's links.
+/// Private folders where container tools write without being asked: sockets and locks, CNI's results, kubelet's links, and
+/// its socket for device plugins, which no option moves and which two clusters at once would take from each other.
 fn mounts() -> Result<()> {
-    for target in ["/run", "/var/lib/cni", "/var/log"] {
+    for target in ["/run", "/var/lib/cni", "/var/lib/kubelet", "/var/log"] {
         fs::create_dir_all(target).with_context(|| format!("cannot create {target}"))?;
         let status =
             Command::new("mount").args(["-t", "tmpfs", "tmpfs", target]).status().context("mount")?;
