@@ -78,8 +78,9 @@ pub fn satisfied(accepted: &Verdict, resolved: &Verdict, count: &Count, wanted: 
     if !count.silent.is_empty() {
         why.push(format!("no answer from {}", list(&count.silent)));
     }
-    if !count.behind.is_empty() {
-        why.push(format!("waiting for a report from {}", list(&count.behind)));
+    let awaited: Vec<&String> = count.unasked.iter().chain(&count.behind).collect();
+    if !awaited.is_empty() {
+        why.push(format!("waiting for a report from {}", list(&awaited)));
     }
     if count.refused > 0 {
         why.push(format!("{} refused: {}", count.refused, count.refusals.join(", ")));

@@ -18,6 +18,8 @@ pub struct Count {
     pub reporting: usize,
     /// Mirrors that do not answer, by name.
     pub silent: Vec<String>,
+    /// Mirrors of which a new leader does not know yet whether they answer.
+    pub unasked: Vec<String>,
     /// Mirrors that answer, but do not yet speak about this placement.
     pub behind: Vec<String>,
     /// The catalogs that mirrors have: digest, artifacts and who says so.
@@ -40,8 +42,11 @@ impl Count {
         let mut count = Self::default();
         for mirror in &placed.entry.mirrors {
             let name = mirror.as_str();
-            let Some(report) = observed.get(name).and_then(|seen| seen.current(now)) else {
-                count.silent.push(name.to_owned());
+            let seen = observed.get(name);
+            let Some(report) = seen.and_then(|seen| seen.current(now)) else {
+                let is_silent = seen.is_some_and(|seen| seen.silent(now));
+                let list = if is_silent { &mut count.silent } else { &mut count.unasked };
+                list.push(name.to_owned());
                 continue;
             };
             let about = report.policies.iter().find(|policy| policy.name == placed.entry.name);

@@ -91,10 +91,10 @@ fn unknown(reason: &'static str, message: &str) -> Verdict {
     Verdict { status: None, reason, message: message.to_owned() }
 }
 
-/// Whether the mirrors are only about to speak about a new placement, so that counting now would show copies as lost that
-/// are there.
+/// Whether the mirrors are only about to speak, to a new leader or about a new placement, so that counting now would show
+/// copies as lost that are there.
 fn is_settling(placed: &Placed, count: &Count) -> bool {
-    !count.behind.is_empty() && placed.age < SETTLING
+    !count.unasked.is_empty() || (!count.behind.is_empty() && placed.age < SETTLING)
 }
 
 fn phase(policy: &ReplicationPolicy, accepted: &Verdict, satisfied: &Verdict) -> Phase {

@@ -176,7 +176,7 @@ fn refusals_are_told_with_path_and_reason() {
         })
         // The mirror refused something of another policy, too, which is no business of this one.
         .reports("b-0", |report| {
-            report.refused = vec![Refusal { message: "other".into(), ..refusal.clone() }]
+            report.refused = vec![Refusal { message: "other".into(), ..refusal.clone() }];
         });
     let status = scene.status(&policy());
     let (_, reason, message) = condition(&status, SATISFIED);
@@ -256,6 +256,24 @@ fn nothing_is_kept_from_before_anything_was_known() {
     let settling = Scene::new([10, 10]).reports("b-0", |report| report.epoch = 3);
     let settling = settling.placed(|placed| placed.age = Duration::ZERO);
     assert_eq!(settling.status(&policy).copies_total, 10);
+}
+
+#[test]
+fn a_new_leader_asks_before_it_judges() {
+    let mut policy = policy();
+    let mut scene = Scene::new([10, 10]);
+    let known = scene.status(&policy);
+    scene.facts.observed.remove("a-0");
+    let seen = scene.facts.observed.get_mut("b-0").unwrap();
+    (seen.report, seen.last_success) = (None, None);
+    assert_eq!(scene.status(&policy).phase, Some(Phase::Pending));
+    policy.status = Some(known.clone());
+    assert_eq!(scene.status(&policy), known);
+    // When it has asked in vain for long enough, it says so.
+    let mut silent = scene.says("a-0", |_| {});
+    let seen = silent.facts.observed.get_mut("b-0").unwrap();
+    seen.since = silent.facts.now.checked_sub(Duration::from_secs(20)).unwrap();
+    assert_eq!(condition(&silent.status(&policy), SATISFIED).1, "MirrorsSilent");
 }
 
 #[test]

@@ -16,6 +16,8 @@ use crate::context::Context;
 
 /// Owns the fields of the status and nothing else.
 const FIELD_MANAGER: &str = "granary-operator/policy-status";
+/// Owns one condition of an object that cannot be read, so that the figures known before stay.
+const UNREADABLE_MANAGER: &str = "granary-operator/policy-unreadable";
 
 /// Writes a status when it differs from the one that stands.
 pub async fn write(
@@ -27,7 +29,7 @@ pub async fn write(
         return Ok(());
     }
     let (namespace, name) = (policy.namespace().unwrap_or_default(), policy.name_any());
-    patch(context, &namespace, &name, json!(status)).await?;
+    patch(context, FIELD_MANAGER, &namespace, &name, json!(status)).await?;
     if let Some(event) = turned(policy.status.as_ref(), &status) {
         info!(namespace, name, reason = event.reason, note = event.note, "policy");
         publish(context, &policy.object_ref(&()), &event).await;
@@ -46,14 +48,21 @@ pub async fn unreadable(context: &Context, object: &DeserializeGuard<Replication
         "lastTransitionTime": jiff::Timestamp::now(),
     });
     // The API server may refuse it, because the object as a whole is not valid. The event then has to do.
-    if let Err(error) = patch(context, &namespace, &name, json!({"conditions": [condition]})).await {
+    let status = json!({"conditions": [condition]});
+    if let Err(error) = patch(context, UNREADABLE_MANAGER, &namespace, &name, status).await {
         warn!(namespace, name, %error, "the status of the unreadable policy was not written");
     }
     let event = event(EventType::Warning, "Invalid", "Read", &message);
     publish(context, &object.object_ref(&()), &event).await;
 }
 
-async fn patch(context: &Context, namespace: &str, name: &str, status: Value) -> Result<(), kube::Error> {
+async fn patch(
+    context: &Context,
+    manager: &str,
+    namespace: &str,
+    name: &str,
+    status: Value,
+) -> Result<(), kube::Error> {
     let api: Api<ReplicationPolicy> = Api::namespaced(context.client.clone(), namespace);
     let body = json!({
         "apiVersion": ReplicationPolicy::api_version(&()),
@@ -62,7 +71,7 @@ async fn patch(context: &Context, namespace: &str, name: &str, status: Value) ->
         "status": status,
     });
     // Forced, because nobody else has a say in these fields.
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let parameters = PatchParams::apply(manager).force();
     match api.patch_status(name, &parameters, &Patch::Apply(&body)).await {
         // It was deleted meanwhile.
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
