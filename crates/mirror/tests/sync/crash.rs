@@ -55,8 +55,16 @@ async fn a_pass_that_is_dropped_leaves_nothing_visible() {
     clean(directory.path(), &cache.keys());
 }
 
-/// The real program, killed after each number of requests; the upstream is asked in the order of a sync's steps: all
-/// narinfos, then NAR files, and between them the catalog is written.
+/// When the program is killed.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// When it has asked so often: for all narinfos, then for NAR files.
+    Asked(usize),
+    /// When the catalog has so many files; it is written before the first NAR file is asked for.
+    InCatalog(usize),
+}
+
+/// The real program, killed at every step of its work.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_moment_the_tree_is_valid() {
     let mut cache = Cache::new("test-1");
@@ -69,12 +77,13 @@ async fn killed_at_any_moment_the_tree_is_valid() {
     let directory = tempfile::tempdir().unwrap();
     let key = cache.key.public_key();
     let roots: Vec<String> = paths.iter().map(ToString::to_string).collect();
-    for killed_after in 1..=50 {
-        let tree = directory.path().join(killed_after.to_string());
+    let moments = (1..=50).step_by(2).map(Moment::Asked).chain((1..=25).step_by(2).map(Moment::InCatalog));
+    for moment in moments {
+        let tree = directory.path().join(format!("{moment:?}"));
         let config = directory.path().join("config.yaml");
         let text = format!(
-            "directory: {}\nupstreams: [{{url: \"{}\", publicKeys: [\"{key}\"]}}]\nstorePaths: [{}]\n",
-            tree.display(),
+            "directory: {:?}\nupstreams: [{{url: \"{}\", publicKeys: [\"{key}\"]}}]\nstorePaths: [{}]\n",
+            tree,
             upstream.url(),
             roots.join(", ")
         );
@@ -87,8 +96,14 @@ async fn killed_at_any_moment_the_tree_is_valid() {
             .spawn()
             .unwrap();
         let mut asked = 0;
-        while asked < killed_after && sync.try_wait().unwrap().is_none() {
+        while sync.try_wait().unwrap().is_none() {
             asked += upstream.take_asked().len();
+            let written = fs::read_dir(tree.join(".granary/catalog")).map_or(0, Iterator::count);
+            if matches!(moment, Moment::Asked(number) if asked >= number)
+                || matches!(moment, Moment::InCatalog(number) if written >= number)
+            {
+                break;
+            }
             tokio::task::yield_now().await;
         }
         sync.kill().unwrap();
