@@ -12,7 +12,8 @@ const CAP: Duration = Duration::from_secs(10);
 /// any number; equal numbers give equal waits.
 #[must_use]
 pub fn delay(attempt: u32, random: u64) -> Duration {
-    let bound = BASE.saturating_mul(1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX)).min(CAP);
+    let bound =
+        BASE.saturating_mul(1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX)).min(CAP);
     let millis = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX);
     Duration::from_millis(random % (millis + 1))
 }

@@ -12,11 +12,15 @@ const BROTLI_BUFFER: usize = 64 << 10;
 /// A reader of what `compressed` decompresses to, through all of its concatenated streams.
 ///
 /// A compression that is not supported is an error of kind [`io::ErrorKind::Unsupported`].
-pub fn decoder<'r>(compression: Compression, compressed: impl BufRead + 'r) -> io::Result<Box<dyn Read + 'r>> {
+pub fn decoder<'r>(
+    compression: Compression,
+    compressed: impl BufRead + 'r,
+) -> io::Result<Box<dyn Read + 'r>> {
     Ok(match compression {
         Compression::None => Box::new(compressed),
         Compression::Xz => {
-            let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
+            let stream =
+                liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
             Box::new(liblzma::bufread::XzDecoder::new_stream(compressed, stream))
         }
         Compression::Zstd => Box::new(zstd::Decoder::with_buffer(compressed)?),
@@ -45,9 +49,9 @@ mod tests {
             Compression::Bzip2 => {
                 bzip2::read::BzEncoder::new(TEXT, bzip2::Compression::best()).read_to_end(&mut out).map(drop)
             }
-            Compression::Gzip => {
-                flate2::read::GzEncoder::new(TEXT, flate2::Compression::best()).read_to_end(&mut out).map(drop)
-            }
+            Compression::Gzip => flate2::read::GzEncoder::new(TEXT, flate2::Compression::best())
+                .read_to_end(&mut out)
+                .map(drop),
             Compression::Zstd => zstd::stream::copy_encode(TEXT, &mut out, 3),
             Compression::Brotli => {
                 let mut writer = brotli::CompressorWriter::new(&mut out, 4096, 5, 20);

@@ -30,7 +30,9 @@ impl Fault {
 impl From<NarInfoError> for Fault {
     fn from(error: NarInfoError) -> Self {
         let reason = match &error {
-            NarInfoError::Field { problem: FieldProblem::Compression(_), .. } => RefusalReason::UnknownCompression,
+            NarInfoError::Field { problem: FieldProblem::Compression(_), .. } => {
+                RefusalReason::UnknownCompression
+            }
             _ => RefusalReason::BadNarinfo,
         };
         Self::new(reason, error.to_string())

@@ -19,7 +19,7 @@ pub mod narinfo;
 pub mod source;
 
 pub use fault::Fault;
-pub use fetcher::{FetcherError, Fetcher};
+pub use fetcher::{Fetcher, FetcherError};
 pub use limits::Limits;
 pub use nar::{Expected, Verified};
 pub use source::{Source, SourceKind};

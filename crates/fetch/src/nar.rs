@@ -51,7 +51,8 @@ impl Expected {
     /// The most bytes that the file may have: what is stated, else what the NAR can be at worst after compression.
     #[must_use]
     pub fn most_bytes(&self) -> u64 {
-        self.file_size.unwrap_or_else(|| self.nar_size.saturating_add(self.nar_size / 16).saturating_add(64 << 10))
+        self.file_size
+            .unwrap_or_else(|| self.nar_size.saturating_add(self.nar_size / 16).saturating_add(64 << 10))
     }
 
     /// Reads a NAR file to its end and compares. Needs little memory whatever the sizes; at most NarSize and one bytes are
@@ -68,7 +69,12 @@ impl Expected {
         Ok(self.compare(file_hash, file_size, nar))
     }
 
-    fn compare(&self, file_hash: Hash, file_size: u64, nar: io::Result<(Hash, u64)>) -> Result<Verified, Fault> {
+    fn compare(
+        &self,
+        file_hash: Hash,
+        file_size: u64,
+        nar: io::Result<(Hash, u64)>,
+    ) -> Result<Verified, Fault> {
         if let Some(stated) = self.file_size.filter(|stated| *stated != file_size) {
             return Err(file_size_fault(stated, file_size));
         }

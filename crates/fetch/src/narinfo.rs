@@ -97,7 +97,9 @@ mod tests {
         assert_eq!(reason(&text("nar/x.nar", "lrzip", sign)), RefusalReason::UnknownCompression);
         let odd = String::from_utf8(text("nar/x.nar", "none", sign)).unwrap().replace("none", "rot13");
         assert_eq!(reason(odd.as_bytes()), RefusalReason::UnknownCompression);
-        let other = String::from_utf8(text("nar/x.nar", "none", sign)).unwrap().replace(HASH, &HASH.replace("00b", "00c"));
+        let other = String::from_utf8(text("nar/x.nar", "none", sign))
+            .unwrap()
+            .replace(HASH, &HASH.replace("00b", "00c"));
         assert_eq!(reason(other.as_bytes()), RefusalReason::WrongPath);
     }
 }

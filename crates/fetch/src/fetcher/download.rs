@@ -79,7 +79,13 @@ pub(super) async fn download(
 }
 
 impl Transfer<'_> {
-    async fn attempt(&mut self, fetcher: &Fetcher, source: &Source, url: &Url, resume: bool) -> Result<(), Attempt> {
+    async fn attempt(
+        &mut self,
+        fetcher: &Fetcher,
+        source: &Source,
+        url: &Url,
+        resume: bool,
+    ) -> Result<(), Attempt> {
         let range = match &self.rest {
             Rest::ByRange(validator) if resume && self.received > 0 => {
                 let mut range = vec![(header::RANGE, format!("bytes={}-", self.received))];
@@ -91,10 +97,15 @@ impl Transfer<'_> {
         let response = fetcher.send(source, url.clone(), &range).await?;
         match classify(&response) {
             Class::Whole => self.begin(&response).await?,
-            Class::Part if !range.is_empty() && part_start(&response) == Some(self.received) => self.resumed = true,
+            Class::Part if !range.is_empty() && part_start(&response) == Some(self.received) => {
+                self.resumed = true;
+            }
             Class::Part => {
                 self.rest = Rest::Never;
-                return Err(Attempt::Again { why: "it answers with another part of the file".into(), after: None });
+                return Err(Attempt::Again {
+                    why: "it answers with another part of the file".into(),
+                    after: None,
+                });
             }
             Class::Absent => {
                 let message = format!("it has the narinfo, but for {url} it answers {}", response.status());
@@ -110,7 +121,9 @@ impl Transfer<'_> {
 
     /// An answer with the whole file: forgets what came before.
     async fn begin(&mut self, response: &Response) -> Result<(), Attempt> {
-        if let Some(encoding) = response.headers().get(header::CONTENT_ENCODING).filter(|value| *value != "identity") {
+        if let Some(encoding) =
+            response.headers().get(header::CONTENT_ENCODING).filter(|value| *value != "identity")
+        {
             let message = format!("it sends the NAR file with Content-Encoding {encoding:?}, unasked");
             return Err(Attempt::Last(Fault::new(RefusalReason::FileHash, message)));
         }
@@ -153,7 +166,9 @@ impl Transfer<'_> {
     /// The server says that this was all of it.
     fn is_whole(&self) -> Result<(), Attempt> {
         match self.expected.file_size {
-            Some(stated) if stated != self.received => Err(Attempt::Last(file_size_fault(stated, self.received))),
+            Some(stated) if stated != self.received => {
+                Err(Attempt::Last(file_size_fault(stated, self.received)))
+            }
             _ => Ok(()),
         }
     }
@@ -163,7 +178,10 @@ impl Transfer<'_> {
         let message = if self.expected.file_size.is_some() {
             format!("the NAR file has more than the {most} bytes that the narinfo says")
         } else {
-            format!("the NAR file has more than {most} bytes, too many for a NAR of {}", self.expected.nar_size)
+            format!(
+                "the NAR file has more than {most} bytes, too many for a NAR of {}",
+                self.expected.nar_size
+            )
         };
         Attempt::Last(Fault::new(RefusalReason::FileSize, message))
     }

@@ -42,7 +42,9 @@ impl Assigned {
         match self {
             Self::All => true,
             // A hash part always has a partition: both are made of the same characters.
-            Self::Partitions(set) => Partition::of(hash.as_str()).is_some_and(|partition| set.contains(partition)),
+            Self::Partitions(set) => {
+                Partition::of(hash.as_str()).is_some_and(|partition| set.contains(partition))
+            }
         }
     }
 }

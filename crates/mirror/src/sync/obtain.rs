@@ -125,7 +125,12 @@ impl Context {
         Err(faults.worst())
     }
 
-    async fn obtain_from(&self, number: usize, source: &Source, wanted: &Found) -> Result<Option<Obtained>, Fault> {
+    async fn obtain_from(
+        &self,
+        number: usize,
+        source: &Source,
+        wanted: &Found,
+    ) -> Result<Option<Obtained>, Fault> {
         let info = if wanted.origin == Some(number) {
             Arc::clone(&wanted.info)
         } else {
@@ -136,7 +141,8 @@ impl Context {
         };
         // Both may be signed: builds are not always reproducible. The catalog's says what is wanted here.
         if info.nar_hash != wanted.info.nar_hash || info.references != wanted.info.references {
-            let message = format!("it holds another build: NarHash {}, not {}", info.nar_hash, wanted.info.nar_hash);
+            let message =
+                format!("it holds another build: NarHash {}, not {}", info.nar_hash, wanted.info.nar_hash);
             return Err(Fault::new(RefusalReason::NarHash, message));
         }
         let file = self.tree.temp();

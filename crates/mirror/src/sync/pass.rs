@@ -44,7 +44,9 @@ pub(super) async fn run(
     for (path, problem) in closure.lost.values() {
         pass.refuse(path, problem, problem.fault.is_transient(), false);
     }
-    for (path, blame) in order.iter().filter_map(|hash| Some((&closure.found.get(hash)?.info.store_path, blamed.get(hash)?))) {
+    for (path, blame) in
+        order.iter().filter_map(|hash| Some((&closure.found.get(hash)?.info.store_path, blamed.get(hash)?)))
+    {
         if pass.is_wanted_here(&path.hash_part()) {
             pass.refuse(path, &Problem::from(blame), passes(blame.reason), false);
         }
@@ -132,13 +134,22 @@ impl<'p> Pass<'p> {
 
     /// Writes the narinfos of everything that can be had, wherever it is held, references first. What was refused for its
     /// bytes, and has not been published since, is left out, and what needs it: its NAR file is not one to send clients for.
-    async fn write_catalog(&mut self, closure: &Closure, order: &[HashPart], good: impl Fn(&HashPart) -> bool) {
+    async fn write_catalog(
+        &mut self,
+        closure: &Closure,
+        order: &[HashPart],
+        good: impl Fn(&HashPart) -> bool,
+    ) {
         let mut whole: HashSet<HashPart> = HashSet::with_capacity(order.len());
         let mut infos: Vec<Arc<NarInfo>> = Vec::with_capacity(order.len());
         for (hash, found) in order.iter().filter_map(|hash| Some((hash, closure.found.get(hash)?))) {
             let doubtful = self.memory.is_doubtful(hash) && !self.tree.in_catalog(hash);
-            let needed = found.info.references.iter().filter(|reference| **reference != found.info.store_path);
-            if good(hash) && !doubtful && needed.map(StorePath::hash_part).all(|needed| whole.contains(&needed)) {
+            let needed =
+                found.info.references.iter().filter(|reference| **reference != found.info.store_path);
+            if good(hash)
+                && !doubtful
+                && needed.map(StorePath::hash_part).all(|needed| whole.contains(&needed))
+            {
                 whole.insert(*hash);
                 infos.push(Arc::clone(&found.info));
             }
@@ -178,7 +189,8 @@ impl<'p> Pass<'p> {
             Err(problem) => {
                 let reason = problem.fault.reason;
                 let transient = problem.fault.is_transient() || needs_transient(&problem);
-                let bytes = !transient && reason != granary_placement::report::RefusalReason::MissingReference;
+                let bytes =
+                    !transient && reason != granary_placement::report::RefusalReason::MissingReference;
                 self.refuse(&path, &problem, transient, bytes);
             }
         }
@@ -257,7 +269,11 @@ impl<'p> Pass<'p> {
     }
 
     /// Does something with the disk that must not fail silently, and need not end the pass.
-    async fn disk(&self, action: &'static str, work: impl FnOnce(&Tree) -> Result<(), TreeError> + Send + 'static) {
+    async fn disk(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Tree) -> Result<(), TreeError> + Send + 'static,
+    ) {
         if let Some(Err(error)) = self.blocking(work).await {
             tracing::error!(%error, "cannot {action}");
         }

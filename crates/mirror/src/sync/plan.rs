@@ -37,7 +37,11 @@ pub(super) fn members<'r>(closure: &Closure, roots: impl Iterator<Item = &'r Sto
 /// The found artifacts, references before referrers.
 pub(super) fn order(closure: &Closure) -> Vec<HashPart> {
     references_first(&closure.found.keys().copied().collect(), |hash| {
-        closure.found.get(hash).into_iter().flat_map(|found| found.info.references.iter().map(StorePath::hash_part))
+        closure
+            .found
+            .get(hash)
+            .into_iter()
+            .flat_map(|found| found.info.references.iter().map(StorePath::hash_part))
     })
 }
 
@@ -48,18 +52,23 @@ pub(super) fn blame(closure: &Closure, order: &[HashPart]) -> HashMap<HashPart, 
     for hash in order {
         let Some(found) = closure.found.get(hash) else { continue };
         let needed = found.info.references.iter().filter(|reference| **reference != found.info.store_path);
-        let blame = needed.map(|reference| (reference, reference.hash_part())).find_map(|(reference, needed)| {
-            let lost = closure.lost.get(&needed).map(|(path, problem)| (path, problem.fault.reason));
-            // Another path with the same hash part is not the path that is needed.
-            let other = || closure.found.get(&needed).filter(|found| found.info.store_path != *reference);
-            let cycle = || !passed.contains(&needed);
-            match lost {
-                Some((culprit, reason)) => Some(Blame { culprit: culprit.clone(), reason }),
-                None if other().is_some() => Some(Blame { culprit: reference.clone(), reason: RefusalReason::WrongPath }),
-                None if cycle() => Some(Blame { culprit: reference.clone(), reason: RefusalReason::MissingReference }),
-                None => blamed.get(&needed).cloned(),
-            }
-        });
+        let blame =
+            needed.map(|reference| (reference, reference.hash_part())).find_map(|(reference, needed)| {
+                let lost = closure.lost.get(&needed).map(|(path, problem)| (path, problem.fault.reason));
+                // Another path with the same hash part is not the path that is needed.
+                let other = || closure.found.get(&needed).filter(|found| found.info.store_path != *reference);
+                let cycle = || !passed.contains(&needed);
+                match lost {
+                    Some((culprit, reason)) => Some(Blame { culprit: culprit.clone(), reason }),
+                    None if other().is_some() => {
+                        Some(Blame { culprit: reference.clone(), reason: RefusalReason::WrongPath })
+                    }
+                    None if cycle() => {
+                        Some(Blame { culprit: reference.clone(), reason: RefusalReason::MissingReference })
+                    }
+                    None => blamed.get(&needed).cloned(),
+                }
+            });
         passed.insert(*hash);
         blamed.extend(blame.map(|blame| (*hash, blame)));
     }
@@ -91,7 +100,8 @@ mod tests {
         let mut closure = Closure::default();
         for word in found {
             let name = word.chars().next().unwrap();
-            let references: Vec<_> = word.chars().skip(1).map(|name| path(name).base_name().to_owned()).collect();
+            let references: Vec<_> =
+                word.chars().skip(1).map(|name| path(name).base_name().to_owned()).collect();
             let text = format!(
                 "StorePath: {}\nURL: x\nNarHash: sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s\n\
                  NarSize: 9\nReferences: {}\n",

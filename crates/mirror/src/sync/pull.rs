@@ -90,7 +90,11 @@ enum Failure {
     Own(Problem),
 }
 
-async fn attempt(context: &Context, found: &Found, needed: Vec<watch::Receiver<State>>) -> Result<u64, Failure> {
+async fn attempt(
+    context: &Context,
+    found: &Found,
+    needed: Vec<watch::Receiver<State>>,
+) -> Result<u64, Failure> {
     let obtained = tokio::select! {
         biased;
         // No need to fetch what could not be published.
@@ -100,7 +104,8 @@ async fn attempt(context: &Context, found: &Found, needed: Vec<watch::Receiver<S
     published(needed).await?;
     let tree = Arc::clone(&context.tree);
     let publish = move || {
-        let contents = Contents { file_hash: obtained.verified.file_hash, file_size: obtained.verified.file_size };
+        let contents =
+            Contents { file_hash: obtained.verified.file_hash, file_size: obtained.verified.file_size };
         tree.publish(&obtained.info, &contents, obtained.file).map(|()| contents.file_size)
     };
     let result = tokio::task::spawn_blocking(publish).await;

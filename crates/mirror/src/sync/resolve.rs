@@ -56,7 +56,9 @@ pub(super) async fn resolve(
         let hash = path.hash_part();
         match result {
             Ok(found) => {
-                open.extend(found.info.references.iter().filter(|path| seen.insert(path.hash_part())).cloned());
+                open.extend(
+                    found.info.references.iter().filter(|path| seen.insert(path.hash_part())).cloned(),
+                );
                 memory.known.insert(hash, Arc::clone(&found.info));
                 closure.found.insert(hash, found);
             }
@@ -68,7 +70,12 @@ pub(super) async fn resolve(
     closure
 }
 
-async fn one(context: &Context, keys: Arc<PublicKeys>, path: &StorePath, doubtful: bool) -> Result<Found, Problem> {
+async fn one(
+    context: &Context,
+    keys: Arc<PublicKeys>,
+    path: &StorePath,
+    doubtful: bool,
+) -> Result<Found, Problem> {
     if doubtful {
         return match context.find(path).await {
             Err(problem) if problem.fault.is_transient() => on_disk(context, keys, path).await.ok_or(problem),

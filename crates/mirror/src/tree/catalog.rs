@@ -104,7 +104,9 @@ impl Tree {
         for hash in order.iter().rev() {
             let path = self.layout.catalog_narinfo(hash);
             match fs::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(TreeError::io("remove", &path)(error)),
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(TreeError::io("remove", &path)(error));
+                }
                 _ => write(&self.catalog).remove(hash),
             }
         }
@@ -136,7 +138,8 @@ impl Tree {
         for entry in fs::read_dir(&directory).map_err(TreeError::io("list", &directory))? {
             let entry = entry.map_err(TreeError::io("list", &directory))?;
             let Some(hash) = layout::hash_of(&entry.file_name()) else { continue };
-            if let Some(info) = read_narinfo(&entry.path()).filter(|info| info.store_path.hash_part() == hash) {
+            if let Some(info) = read_narinfo(&entry.path()).filter(|info| info.store_path.hash_part() == hash)
+            {
                 catalog.insert(hash, Hash::of(info.to_text().as_bytes()), &info);
             }
         }

@@ -45,7 +45,9 @@ impl Scratch {
     pub(super) fn write_unsynced(self: &Arc<Self>, target: &Path, content: &[u8]) -> Result<(), TreeError> {
         let temp = self.file();
         let mut file = File::create_new(temp.path()).map_err(TreeError::io("create", temp.path()))?;
-        file.write_all(content).and_then(|()| file.sync_all()).map_err(TreeError::io("write", temp.path()))?;
+        file.write_all(content)
+            .and_then(|()| file.sync_all())
+            .map_err(TreeError::io("write", temp.path()))?;
         rename(temp, target)
     }
 }

@@ -25,7 +25,9 @@ pub enum TreeError {
         path: PathBuf,
     },
     /// A narinfo would be visible without its closure.
-    #[error("{artifact} cannot be published: its reference {reference} is neither in the tree nor in the catalog")]
+    #[error(
+        "{artifact} cannot be published: its reference {reference} is neither in the tree nor in the catalog"
+    )]
     ReferenceMissing {
         /// What should be published.
         artifact: StorePath,

@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::durable::Scratch;
 use super::TreeError;
+use super::durable::Scratch;
 
 /// Reads the id, or makes it when there is none that can be read.
 pub(super) fn read_or_make(path: &Path, scratch: &Arc<Scratch>) -> Result<String, TreeError> {

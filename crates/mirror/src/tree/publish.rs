@@ -25,7 +25,10 @@ impl Tree {
     /// Fails when a reference is neither published nor in the catalog; nothing is visible then.
     pub fn publish(&self, info: &NarInfo, contents: &Contents, nar: TempFile) -> Result<(), TreeError> {
         if let Some(reference) = self.first_absent(info) {
-            return Err(TreeError::ReferenceMissing { artifact: info.store_path.clone(), reference: reference.clone() });
+            return Err(TreeError::ReferenceMissing {
+                artifact: info.store_path.clone(),
+                reference: reference.clone(),
+            });
         }
         let info = canonical(info, Some(contents));
         let hash = info.store_path.hash_part();

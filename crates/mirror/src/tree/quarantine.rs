@@ -30,7 +30,8 @@ impl Tree {
         }
         let record = Record { refusal: refusal.clone(), since: Timestamp::now() };
         let path = self.layout.quarantine_record(hash);
-        let json = serde_json::to_vec_pretty(&record).map_err(|error| TreeError::io("write", &path)(error.into()))?;
+        let json = serde_json::to_vec_pretty(&record)
+            .map_err(|error| TreeError::io("write", &path)(error.into()))?;
         self.scratch.write(&path, &json)
     }
 

@@ -74,7 +74,8 @@ pub fn check_narinfo(file: String, text: &[u8], keys: &PublicKeys) -> NarInfoChe
     let malformed = view.malformed_sigs.iter().map(|line| {
         format!("line {}: this signature is malformed; Nix 2.34 refuses a narinfo that has one", line.number)
     });
-    let unknown = view.unknown.iter().map(|line| format!("line {}: unknown field {:?}", line.number, line.key));
+    let unknown =
+        view.unknown.iter().map(|line| format!("line {}: unknown field {:?}", line.number, line.key));
     let notes = malformed.chain(unknown).collect();
     let fault = keys.verify(&info).err().map(Fault::from);
     let (reason, message) = fault.map(|Fault { reason, message }| (reason, message)).unzip();
@@ -115,10 +116,12 @@ mod tests {
                                  NarHash: sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s\nNarSize: 9\n"
             .parse()
             .unwrap();
-        info.sigs = [key("a-1", 1), key("b-1", 9), key("c-1", 3)].map(|key| key.sign(&info.fingerprint())).into();
+        info.sigs =
+            [key("a-1", 1), key("b-1", 9), key("c-1", 3)].map(|key| key.sign(&info.fingerprint())).into();
         let text = format!("{}X-Other: 1\nSig: nonsense\n", info.to_text());
         let check = check_narinfo("f".into(), text.as_bytes(), &keys);
-        let outcomes: Vec<_> = check.signatures.iter().map(|check| (check.key.as_str(), check.outcome)).collect();
+        let outcomes: Vec<_> =
+            check.signatures.iter().map(|check| (check.key.as_str(), check.outcome)).collect();
         assert_eq!(outcomes, [("a-1", "good"), ("b-1", "bad"), ("c-1", "unknown-key")]);
         assert!(check.trusted && check.reason.is_none() && check.notes.len() == 2, "{check:?}");
 

@@ -42,11 +42,14 @@ pub fn verify_tree(directory: &Path, keys: &PublicKeys) -> Result<TreeCheck, Ver
     };
     check.faults.extend(cache_info(&layout));
 
-    let named = |prefix: &'static str| move |hash: &HashPart| (format!("{prefix}{}", hash.narinfo_name()), *hash);
+    let named =
+        |prefix: &'static str| move |hash: &HashPart| (format!("{prefix}{}", hash.narinfo_name()), *hash);
     let mut files: Vec<(String, HashPart)> = listing.narinfos.iter().map(named("")).collect();
     files.extend(listing.catalog.iter().map(named(".granary/catalog/")));
     let mut good: Vec<(String, NarInfo)> = Vec::new();
-    for (path, result) in on_all_cores(&files, |(path, hash)| (path.clone(), read(directory, path, hash, keys))) {
+    for (path, result) in
+        on_all_cores(&files, |(path, hash)| (path.clone(), read(directory, path, hash, keys)))
+    {
         match result {
             Ok(info) => good.push((path, info)),
             Err(fault) => check.faults.push(Finding::of(&path, fault)),
@@ -120,7 +123,8 @@ fn is_of_a_cache(name: &str) -> bool {
 
 /// The names in a directory.
 fn names(path: &Path) -> Result<Vec<OsString>, VerifyError> {
-    let entries = fs::read_dir(path).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
+    let entries =
+        fs::read_dir(path).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
     entries.map_err(|source| VerifyError { path: path.to_owned(), source })
 }
 
@@ -154,7 +158,8 @@ fn read(directory: &Path, path: &str, hash: &HashPart, keys: &PublicKeys) -> Res
 }
 
 fn missing_references(path: &str, info: &NarInfo, known: &HashMap<HashPart, StorePath>) -> Vec<Finding> {
-    let absent = info.references.iter().filter(|reference| known.get(&reference.hash_part()) != Some(reference));
+    let absent =
+        info.references.iter().filter(|reference| known.get(&reference.hash_part()) != Some(reference));
     let finding = |reference: &StorePath| {
         let message = format!("{reference} is neither in the tree nor in the catalog");
         Finding::new(path, RefusalReason::MissingReference, message)

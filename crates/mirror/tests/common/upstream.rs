@@ -142,7 +142,9 @@ async fn respond(reply: Reply, request: &HeaderMap) -> Response<Body> {
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
             response
         }
-        Reply::Unannounced(bytes) => ok(Body::from_stream(futures::stream::iter([Ok::<_, Infallible>(bytes)]))),
+        Reply::Unannounced(bytes) => {
+            ok(Body::from_stream(futures::stream::iter([Ok::<_, Infallible>(bytes)])))
+        }
         Reply::Endless => {
             let chunk = Bytes::from(vec![7; 16 << 10]);
             ok(Body::from_stream(futures::stream::repeat_with(move || Ok::<_, Infallible>(chunk.clone()))))
@@ -187,7 +189,8 @@ fn ranged(bytes: Vec<u8>, cut_after: Option<usize>, request: &HeaderMap) -> Resp
     headers.insert(header::ACCEPT_RANGES, "bytes".parse().unwrap());
     headers.insert(header::CONTENT_LENGTH, length.into());
     if let Some(start) = start {
-        headers.insert(header::CONTENT_RANGE, format!("bytes {start}-{}/{total}", total - 1).parse().unwrap());
+        headers
+            .insert(header::CONTENT_RANGE, format!("bytes {start}-{}/{total}", total - 1).parse().unwrap());
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     response

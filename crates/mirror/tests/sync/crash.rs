@@ -24,7 +24,11 @@ async fn whatever_a_crash_leaves_the_tree_is_valid_and_is_completed() {
     let artifact = cache.get(&top).clone();
     fs::write(directory.path().join(&artifact.info.url), &artifact.file).unwrap();
     let check = clean(directory.path(), &cache.keys());
-    assert_eq!((check.artifacts, check.notes.len()), (0, 1), "a NAR file without a narinfo is no fault: {check:?}");
+    assert_eq!(
+        (check.artifacts, check.notes.len()),
+        (0, 1),
+        "a NAR file without a narinfo is no fault: {check:?}"
+    );
 
     let (tree, syncer) = mirror(directory.path());
     assert_eq!(fs::read_dir(&temp).unwrap().count(), 0, "what was half-written is removed");

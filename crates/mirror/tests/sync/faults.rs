@@ -25,7 +25,8 @@ async fn refuses(expected: RefusalReason, spoil: impl FnOnce(&mut Cache, &StoreP
 
     assert_eq!(reason(&outcome, &bad), Some(expected), "{:#?}", outcome.refused);
     assert_eq!(reason(&outcome, &needs_bad), Some(RefusalReason::MissingReference));
-    let message = &outcome.refused.iter().find(|refusal| refusal.store_path == needs_bad.to_string()).unwrap().message;
+    let message =
+        &outcome.refused.iter().find(|refusal| refusal.store_path == needs_bad.to_string()).unwrap().message;
     assert!(message.contains(&bad.to_string()), "the missing path is named: {message}");
     assert_eq!(outcome.refused.len(), 2, "{:#?}", outcome.refused);
     assert!(is_visible(directory.path(), &base) && is_visible(directory.path(), &good), "the rest goes on");

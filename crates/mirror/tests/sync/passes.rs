@@ -16,7 +16,8 @@ fn policy(name: &str, roots: &[&StorePath], assigned: Assigned) -> PolicyJob {
 
 /// Assigned are the partitions of these paths.
 fn only(paths: &[&StorePath]) -> Assigned {
-    let partitions: Vec<_> = paths.iter().map(|path| Partition::of(path.hash_part().as_str()).unwrap()).collect();
+    let partitions: Vec<_> =
+        paths.iter().map(|path| Partition::of(path.hash_part().as_str()).unwrap()).collect();
     Assigned::Partitions(Arc::new(PartitionSet::from_fn(|partition| partitions.contains(&partition))))
 }
 
@@ -52,7 +53,11 @@ async fn a_closure_is_published_references_first_and_then_left_alone() {
     for number in 0..30_usize {
         let references: Vec<StorePath> = paths.iter().rev().step_by(3).cloned().collect();
         // Early ones are large, so that late ones arrive before them.
-        paths.push(cache.add_sized(&format!("p{number}"), &references.iter().collect::<Vec<_>>(), 300_000 / (number + 1)));
+        paths.push(cache.add_sized(
+            &format!("p{number}"),
+            &references.iter().collect::<Vec<_>>(),
+            300_000 / (number + 1),
+        ));
     }
     let own = cache.add("own", &[]);
     cache.get(&own).info.references.push(own.clone());
@@ -143,7 +148,14 @@ async fn two_policies_and_only_what_is_assigned() {
     let numbers: Vec<_> = outcome
         .policies
         .iter()
-        .map(|report| (report.name.as_str(), report.assigned, report.verified, report.catalog.as_ref().unwrap().artifacts))
+        .map(|report| {
+            (
+                report.name.as_str(),
+                report.assigned,
+                report.verified,
+                report.catalog.as_ref().unwrap().artifacts,
+            )
+        })
         .collect();
     assert_eq!(numbers, [("left", 1, 1, 2), ("right", 1, 1, 2), ("none", 0, 0, 2)]);
     assert_eq!(outcome.policies[1].catalog, outcome.policies[2].catalog, "one closure, one digest");
@@ -168,7 +180,8 @@ async fn a_reference_held_elsewhere_is_enough_to_publish() {
     let directory = tempfile::tempdir().unwrap();
     let (_tree, syncer) = mirror(directory.path());
     let policies = vec![policy("p", &[&top], only(&[&top]))];
-    let outcome = syncer.pass(&Job { policies, sources: vec![source(&upstream, &cache.keys(), 40)] }, &()).await;
+    let outcome =
+        syncer.pass(&Job { policies, sources: vec![source(&upstream, &cache.keys(), 40)] }, &()).await;
     assert!(outcome.is_synced() && outcome.refused.is_empty(), "{outcome:#?}");
     assert!(is_visible(directory.path(), &top) && !is_visible(directory.path(), &base));
     clean(directory.path(), &cache.keys());
@@ -241,8 +254,16 @@ async fn an_upstream_that_is_down_takes_nothing_away() {
     assert!(!outcome.is_synced() && !outcome.upstreams[0].ok);
     let report = &outcome.policies[0];
     assert!(report.catalog_error.as_ref().unwrap().contains("1 of 1"), "{report:?}");
-    assert_eq!(report.catalog.as_ref().unwrap().artifacts, 2, "the catalog that was resolved last still stands");
-    assert_eq!(clean(directory.path(), &cache.keys()).catalog, 2, "nothing is forgotten while it cannot be asked for");
+    assert_eq!(
+        report.catalog.as_ref().unwrap().artifacts,
+        2,
+        "the catalog that was resolved last still stands"
+    );
+    assert_eq!(
+        clean(directory.path(), &cache.keys()).catalog,
+        2,
+        "nothing is forgotten while it cannot be asked for"
+    );
 }
 
 #[tokio::test]
@@ -275,7 +296,8 @@ async fn a_copy_that_is_lost_is_had_again() {
     let job = job(vec![source(&upstream, &cache.keys(), 40)], &paths.each_ref());
     assert!(syncer.pass(&job, &()).await.is_synced());
     std::fs::remove_file(directory.path().join(&cache.get(&paths[0]).info.url)).unwrap();
-    let cut = std::fs::OpenOptions::new().write(true).open(directory.path().join(&cache.get(&paths[1]).info.url));
+    let cut =
+        std::fs::OpenOptions::new().write(true).open(directory.path().join(&cache.get(&paths[1]).info.url));
     cut.unwrap().set_len(10).unwrap();
     let outcome = syncer.pass(&job, &()).await;
     assert_eq!((outcome.published, outcome.is_synced()), (2, true));

@@ -89,7 +89,10 @@ async fn silence_is_given_up_and_the_next_source_asked() {
     bad.set(&paths[0].hash_part().narinfo_name(), Reply::Silent);
     bad.set(&cache.get(&paths[1]).info.url, Reply::Silent);
     let artifact = cache.get(&paths[2]).clone();
-    bad.set(&artifact.info.url, Reply::Then(vec![Reply::Stall(artifact.file[..500].into())], Box::new(Reply::Silent)));
+    bad.set(
+        &artifact.info.url,
+        Reply::Then(vec![Reply::Stall(artifact.file[..500].into())], Box::new(Reply::Silent)),
+    );
     let directory = tempfile::tempdir().unwrap();
     let (_tree, syncer) = mirror(directory.path());
     let sources = vec![source(&good, &cache.keys(), 50), source(&bad, &cache.keys(), 40)];

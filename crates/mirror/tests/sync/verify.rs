@@ -25,7 +25,9 @@ impl Good {
         let upstream = Upstream::of(&cache).await;
         let directory = tempfile::tempdir().unwrap();
         let (_tree, syncer) = mirror(directory.path());
-        assert!(syncer.pass(&job(vec![source(&upstream, &cache.keys(), 40)], &[&top]), &()).await.is_synced());
+        assert!(
+            syncer.pass(&job(vec![source(&upstream, &cache.keys(), 40)], &[&top]), &()).await.is_synced()
+        );
         clean(directory.path(), &cache.keys());
         Self { directory, cache, base, top }
     }
