@@ -5,9 +5,11 @@
 //! the map says which mirrors hold it.
 
 mod sources;
+mod unwell;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -21,6 +23,7 @@ use super::checked::{self, Cut, Expected};
 use crate::metrics::{Metrics, MissResult};
 use crate::tree::CatalogEntry;
 use sources::{Failure, Place};
+use unwell::Unwell;
 
 pub use sources::Sources;
 
@@ -43,13 +46,15 @@ pub struct Misses {
     metrics: Arc<Metrics>,
     /// URLs whose bytes were wrong. Forgotten at a restart, and when there are too many.
     benched: Arc<Mutex<HashSet<String>>>,
+    unwell: Unwell,
 }
 
 impl Misses {
     /// With the places to ask.
     #[must_use]
     pub fn new(sources: Sources, metrics: Arc<Metrics>) -> Self {
-        Self { sources, slots: Arc::new(Semaphore::new(AT_ONCE)), metrics, benched: Arc::default() }
+        let slots = Arc::new(Semaphore::new(AT_ONCE));
+        Self { sources, slots, metrics, benched: Arc::default(), unwell: Unwell::default() }
     }
 
     /// Answers a GET or HEAD for `nar/<file>`.
@@ -76,9 +81,10 @@ impl Misses {
         };
         let range = headers.get(header::RANGE).filter(|_| method == Method::GET);
         let mut missing = true;
-        for source in self.sources.of(known.hash_part) {
+        for source in self.unwell.last(self.sources.of(known.hash_part), Instant::now()) {
             match self.try_source(&source, file, known, range).await {
                 Ok(Opened { parts, body }) => {
+                    self.unwell.answered(&source.to_string());
                     self.metrics.miss(if source.is_mirror() {
                         MissResult::Mirror
                     } else {
@@ -89,6 +95,9 @@ impl Misses {
                     return response(parts.status, file, &parts.headers, body);
                 }
                 Err(failure) => {
+                    if matches!(failure, Failure::Http(_)) {
+                        self.unwell.failed(&source.to_string(), Instant::now());
+                    }
                     missing &= matches!(failure, Failure::NotFound);
                     info!(source = %source, file, %failure, "a source does not give a NAR file; asking the next");
                 }
