@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use granary_e2e::wait::wait_for;
@@ -16,7 +15,6 @@ cases![
     every_entry_of_a_mirrors_line_serves_that_artifact,
     more_copies_and_more_paths_are_asked_for_later,
     a_mirror_is_a_plain_read_only_cache,
-    an_artifact_of_the_public_cache_is_mirrored_by_its_real_key,
 ];
 
 async fn copies_reach_their_target_over_zones_and_nix_substitutes_from_each_mirror(
@@ -65,10 +63,9 @@ async fn every_entry_of_a_mirrors_line_serves_that_artifact(space: &Space<'_>) -
     let mut promises = 0;
     for path in closure()? {
         for site in &farm.sites {
-            let narinfo = narinfo_with_line(&farm, site, &path).await?;
             let held = site.tree(&space.namespace).join(format!("{}.narinfo", hash_part(&path)?)).exists();
+            let narinfo = narinfo_with_line(&farm, site, &path, if held { 1 } else { 2 }).await?;
             let mirrors = narinfo.mirrors();
-            assert_eq!(mirrors.len(), if held { 1 } else { 2 }, "{} names {mirrors:?} for {path}", site.name);
             for entry in &mirrors {
                 promises += 1;
                 assert!(urls.contains(entry.as_str()) && *entry != site.url, "{} names {entry}", site.name);
@@ -96,11 +93,16 @@ async fn every_entry_of_a_mirrors_line_serves_that_artifact(space: &Space<'_>) -
     Ok(())
 }
 
-/// nginx gets the new list a moment after the operator has counted the copies.
-async fn narinfo_with_line(farm: &Farm<'_>, site: &farm::Site, path: &str) -> Result<farm::Narinfo> {
-    wait_for(&format!("the Mirrors line of {path} at {}", site.name), farm::TOLD, async || {
+/// nginx gets the new list a moment after the operator has heard of each mirror.
+async fn narinfo_with_line(
+    farm: &Farm<'_>,
+    site: &farm::Site,
+    path: &str,
+    entries: usize,
+) -> Result<farm::Narinfo> {
+    wait_for(&format!("{entries} entries for {path} at {}", site.name), farm::TOLD, async || {
         let narinfo = farm.narinfo(site, path).await?;
-        ensure!(!narinfo.mirrors().is_empty(), "there is no Mirrors line");
+        ensure!(narinfo.mirrors().len() == entries, "there are {:?}", narinfo.mirrors());
         Ok(narinfo)
     })
     .await
@@ -156,28 +158,4 @@ async fn a_mirror_is_a_plain_read_only_cache(space: &Space<'_>) -> Result<()> {
     .await?;
     assert!(nix.lines.contains_key("Sig"));
     Ok(())
-}
-
-/// The bytes of cache.nixos.org, from the folder of fixtures when there is one.
-async fn an_artifact_of_the_public_cache_is_mirrored_by_its_real_key(space: &Space<'_>) -> Result<()> {
-    let Some(fixtures) = std::env::var_os("GRANARY_FIXTURES") else {
-        eprintln!("skipped: GRANARY_FIXTURES is not set");
-        return Ok(());
-    };
-    let cache = PathBuf::from(fixtures).join("nars/cache.nixos.org-byte-exact");
-    let key = "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=";
-    let farm = Farm::over(space, &cache, key.to_owned()).await?;
-    farm.plant().await?;
-    let narinfo = fs::read_to_string(cache.join("00bgd045z0d4icpbc2yyz4gx48ak44la.narinfo"))?;
-    let path = narinfo
-        .lines()
-        .find_map(|line| line.strip_prefix("StorePath: "))
-        .context("no store path")?
-        .to_owned();
-    farm.policy("public", std::slice::from_ref(&path), 3).await?;
-    farm.satisfied("public").await?;
-    for site in &farm.sites {
-        farm.substitute(site, std::slice::from_ref(&path)).await?;
-    }
-    farm.verify().await
 }
