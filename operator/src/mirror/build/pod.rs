@@ -148,6 +148,11 @@ mod tests {
         assert_eq!((port.container_port, port.host_port), (8080, Some(81)));
         let probe = front.readiness_probe.as_ref().unwrap().http_get.as_ref().unwrap();
         assert_eq!(probe.path.as_deref(), Some("/granary/v1/healthz"));
+        let before_stop =
+            front.lifecycle.as_ref().unwrap().pre_stop.as_ref().unwrap().sleep.as_ref().unwrap();
+        assert!(
+            before_stop.seconds > 0 && before_stop.seconds < pod.termination_grace_period_seconds.unwrap()
+        );
         let agent = &pod.containers[1];
         let path = |probe: &Option<k8s_openapi::api::core::v1::Probe>| {
             probe.as_ref().unwrap().http_get.as_ref().unwrap().path.clone()

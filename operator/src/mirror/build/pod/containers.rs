@@ -2,7 +2,10 @@
 //! one program; the image's entry point is that program.
 
 use k8s_openapi::{
-    api::core::v1::{Container, ContainerPort, HTTPGetAction, Probe, ResourceRequirements},
+    api::core::v1::{
+        Container, ContainerPort, HTTPGetAction, Lifecycle, LifecycleHandler, Probe, ResourceRequirements,
+        SleepAction,
+    },
     apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
 };
 
@@ -11,6 +14,10 @@ use crate::mirror::build::{
     AGENT_PORT, HTTP_PORT,
     config_map::{CONFIG_DIRECTORY, CONFIG_FILE, DATA_DIRECTORY, FRONT_DIRECTORY},
 };
+
+/// nginx refuses connections from the moment it is told to end, while Services still lead to it: this is how long they need to
+/// hear of it. Part of the pod's grace period.
+const DRAIN_SECONDS: i64 = 3;
 
 /// Makes the data directory and gives it to the mirror's user, then ends.
 pub(super) fn prepare(image: &str) -> Container {
@@ -36,6 +43,13 @@ pub(super) fn front(image: &str, host_port: Option<u16>) -> Container {
         args: Some(["front", "--dir", FRONT_DIRECTORY].map(str::to_owned).to_vec()),
         ports: Some(vec![ContainerPort { host_port: host_port.map(i32::from), ..port("http", HTTP_PORT) }]),
         readiness_probe: Some(probe("/granary/v1/healthz", "http", 2)),
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                sleep: Some(SleepAction { seconds: DRAIN_SECONDS }),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
+        }),
         volume_mounts: Some(vec![volumes::data(true), run, tmp]),
         security_context: Some(security::restricted()),
         resources: Some(requests("20m", "32Mi")),
