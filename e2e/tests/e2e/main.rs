@@ -15,6 +15,7 @@ mod objects;
 mod operator;
 mod probe;
 mod refusals;
+mod volumes;
 mod world;
 
 use std::env;
@@ -66,6 +67,7 @@ fn cases() -> Vec<Case> {
         refusals::cases(),
         objects::cases(),
         operator::cases(),
+        volumes::cases(),
         nodes::cases(),
     ];
     topics.into_iter().flatten().collect()

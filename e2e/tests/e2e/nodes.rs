@@ -53,13 +53,14 @@ async fn a_crashed_node_comes_back_with_its_data(space: &Space<'_>) -> Result<()
 async fn a_lost_disk_is_told_and_filled_again(space: &Space<'_>) -> Result<()> {
     let farm = satisfied_farm(space).await?;
     let site = &farm.sites[1];
-    let disk = farm.replica(site).await?["disk"].clone();
-    let artifacts = farm.replica(site).await?["artifacts"].clone();
+    let before = farm.report(site).await?;
+    assert_eq!(farm.replica(site).await?["disk"], before["disk"]);
     space.cluster.lose_disk(&site.tree(&space.namespace))?;
     space.kubectl(&["delete", "pod", &site.pod()]).await?;
     wait_for("the new disk to be filled", SYNC, async || {
         let now = farm.replica(site).await?;
-        ensure!(now["disk"] != disk && now["artifacts"] == artifacts, "{now}");
+        let refilled = now["disk"] != before["disk"] && now["artifacts"] == before["artifacts"];
+        ensure!(refilled, "it was {before} and is {now}");
         Ok(())
     })
     .await?;
