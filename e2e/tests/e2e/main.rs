@@ -15,6 +15,7 @@ mod objects;
 mod operator;
 mod probe;
 mod refusals;
+mod unreadable;
 mod volumes;
 mod world;
 
@@ -65,6 +66,7 @@ fn cases() -> Vec<Case> {
         mission::cases(),
         bad_input::cases(),
         refusals::cases(),
+        unreadable::cases(),
         objects::cases(),
         operator::cases(),
         volumes::cases(),

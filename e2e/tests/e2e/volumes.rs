@@ -8,7 +8,7 @@ use granary_e2e::wait::wait_for;
 use serde_json::{Value, json};
 
 use crate::case::{Space, cases};
-use crate::farm::{Farm, NIX, SYNC, hash_part, policy, root};
+use crate::farm::{Farm, NIX, SYNC, TOLD, hash_part, policy, root};
 
 cases![replicas_on_volumes_are_mirrors_of_their_own_and_keep_their_copies];
 
@@ -45,8 +45,12 @@ async fn on_volumes(space: &Space<'_>, farm: &Farm<'_>) -> Result<()> {
     assert_ne!(replicas[0]["zone"], replicas[1]["zone"], "both in one zone: {status}");
     assert_ne!(replicas[0]["disk"], replicas[1]["disk"], "two replicas with one disk: {status}");
 
-    let line = narinfo(space, 0, &less).await?;
-    ensure!(line.contains("Mirrors: http://1.vault.test\n"), "the other replica is not named:\n{line}");
+    wait_for("the other replica to be named", TOLD, async || {
+        let line = narinfo(space, 0, &less).await?;
+        ensure!(line.contains("Mirrors: http://1.vault.test\n"), "it is not:\n{line}");
+        Ok(())
+    })
+    .await?;
     for ordinal in 0..2 {
         let url = address(space, ordinal, 8080).await?;
         nix_client::substitute(&url, std::slice::from_ref(&less), &farm.key).await?;
