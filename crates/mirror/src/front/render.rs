@@ -9,6 +9,25 @@ use super::Lists;
 
 const TEMPLATE: &str = include_str!("nginx.conf.in");
 
+/// Adds the line to a narinfo.
+const LINE: &str = r#"            # Tag and date of the file say nothing about the line, which changes with the mirror map: a cache that went by
+            # them would keep an old line.
+            etag off;
+            if_modified_since off;
+            add_header Last-Modified "";
+            addition_types *;
+            add_after_body /_mirrors;
+"#;
+
+/// What [`LINE`] asks for.
+const LINE_LOCATION: &str = "
+        location = /_mirrors {
+            internal;
+            default_type text/x-nix-narinfo;
+            return 200 $granary_line;
+        }
+";
+
 /// Who gets the `Mirrors:` line inside a narinfo. The `Link` header, which no narinfo parser sees, always goes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Publish {
@@ -66,28 +85,20 @@ pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
         "    # Only agents known to skip a key they do not know.\n    map $http_user_agent $granary_reader {\n        \
          default \"\";\n        \"~(?:^| )(?:Nix|Lix|granary[a-z-]*)/\" $granary_list;\n    }\n"
     };
-    let line = if !with_line {
-        ""
-    } else if *publish == Publish::Always {
-        "            etag off;\n            if_modified_since off;\n            addition_types *;\n            add_after_body /_mirrors;\n"
-    } else {
-        "            add_header Vary User-Agent;\n            etag off;\n            if_modified_since off;\n            \
-         addition_types *;\n            add_after_body /_mirrors;\n"
-    };
-    let line_location = if with_line {
-        "\n        # The tag of the file would say nothing about the line, which changes with the mirror map: hence no ETag above.\n        \
-         location = /_mirrors {\n            internal;\n            default_type text/x-nix-narinfo;\n            \
-         return 200 $granary_line;\n        }\n"
+    let vary = if with_line && *publish == Publish::Compatible {
+        "            add_header Vary User-Agent;\n"
     } else {
         ""
     };
+    let line = if with_line { LINE } else { "" };
+    let line_location = if with_line { LINE_LOCATION } else { "" };
     // Both were checked: no character of theirs means anything to nginx.
     let greeting =
         format!("{name} is a Nix binary cache. Substituter: {}", url.as_deref().unwrap_or("this address"));
     let nginx_conf = TEMPLATE
         .replace("@WORKERS@", &workers.to_string())
         .replace("@READERS@\n", readers)
-        .replace("@LINE@", line)
+        .replace("@LINE@", &format!("{vary}{line}"))
         .replace("@LINE_LOCATION@", line_location)
         .replace("@LISTEN@", &listen.to_string())
         .replace("@AGENT@", &reachable(*agent).to_string())

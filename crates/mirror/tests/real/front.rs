@@ -146,6 +146,7 @@ async fn only_reading_and_only_the_cache() {
     assert_eq!(header(&info, "content-type"), "text/x-nix-cache-info");
     assert_eq!(info.text().await.unwrap(), "StoreDir: /nix/store\nWantMassQuery: 1\nPriority: 30\n");
 
+    let narinfo = "0".repeat(32) + ".narinfo";
     for method in ["PUT", "POST", "DELETE", "OPTIONS", "PATCH"] {
         for path in ["nix-cache-info", &format!("{}.narinfo", data.hash_part()), "nar/x.nar"] {
             let request = client.request(method.parse().unwrap(), url(path)).body(vec![0; 3 << 20]);
@@ -158,7 +159,16 @@ async fn only_reading_and_only_the_cache() {
                 );
             }
         }
+        for path in ["", "log/x", "x.ls", "other", ".granary/id", "granary/v1/healthz", "nar/", &narinfo] {
+            let answer = client.request(method.parse().unwrap(), url(path)).send().await.unwrap();
+            assert_eq!(
+                (answer.status().as_u16(), header(&answer, "allow")),
+                (405, "GET, HEAD"),
+                "{method} {path}"
+            );
+        }
     }
+    assert!(!mirror.log().contains("forbidden"), "a refused method is no trouble of ours: {}", mirror.log());
 
     std::fs::write(mirror.site.tree().join("nar/.secret"), "secret").unwrap();
     for path in [

@@ -7,4 +7,5 @@ mod commands;
 mod faults;
 mod front;
 mod lan;
+mod narinfos;
 mod support;
