@@ -1,5 +1,6 @@
 //! Cargo, called from a command that Cargo started.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -11,7 +12,12 @@ use crate::setup::Session;
 /// A `cargo` in the source tree, without the variables that describe this crate: build scripts that watch them
 /// would run again each time.
 pub fn command(session: &Session) -> Command {
-    let mut command = Command::new("cargo");
+    calling(session, "cargo")
+}
+
+/// The same for a program that calls Cargo.
+pub fn calling(session: &Session, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(&session.root);
     for (name, _) in std::env::vars_os() {
         if describes_a_crate(&name.to_string_lossy()) {

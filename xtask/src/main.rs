@@ -7,6 +7,7 @@ mod cache;
 mod cargo;
 mod corpus;
 mod demo;
+mod fuzz;
 mod go_tools;
 mod images;
 mod job;
@@ -69,6 +70,8 @@ enum Command {
         /// The benchmark; all of them when absent.
         name: Option<String>,
     },
+    /// Feeds the parsers of strangers' bytes with what libFuzzer thinks of: `narinfo`, `nar`, `cache_info`, `range`.
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -92,6 +95,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Setup { base } => setup::command(&session, base),
         Command::Images { out } => images::command(&session, out.as_deref()),
         Command::Bench { name } => bench::command(&session, name.as_deref()),
+        Command::Fuzz(options) => fuzz::command(&session, &options),
         Command::Crds => {
             cargo::crds(&session, "write")?;
             Ok(ExitCode::SUCCESS)

@@ -1,4 +1,5 @@
-//! Nix binary-cache formats: narinfo, store path, base32, hashes, signatures, cache info and the URL rule.
+//! Nix binary-cache formats: narinfo, NAR, listing, store path, base32, hashes, signatures, content
+//! addresses, realisations, cache info, byte ranges and the URL rule.
 //!
 //! Everything here is pure: bytes in, values out. No I/O, no clock, no randomness.
 #![forbid(unsafe_code)]
@@ -11,7 +12,11 @@ mod content_address;
 mod hash;
 mod hash_part;
 mod key;
+pub mod listing;
+pub mod nar;
 pub mod narinfo;
+mod range;
+pub mod realisation;
 mod signature;
 mod store_path;
 #[cfg(test)]
@@ -22,11 +27,12 @@ mod trust;
 pub use base_url::{BaseUrl, BaseUrlError, NarUrlError, Origins};
 pub use cache_info::{CacheInfo, CacheInfoError};
 pub use compression::{Compression, UnknownCompression};
-pub use content_address::ContentAddressError;
+pub use content_address::{Algorithm, ContentAddress, ContentAddressError, ContentProof, Method, Unproven};
 pub use hash::{Hash, HashError};
 pub use hash_part::{HashPart, HashPartError};
 pub use key::{KeyError, PublicKey, SecretKey};
 pub use narinfo::{FieldProblem, NarInfo, NarInfoError, NarInfoView};
+pub use range::RangeRequest;
 pub use signature::{Signature, SignatureError};
 pub use store_path::{STORE_DIR, StorePath, StorePathError};
 pub use trust::{PublicKeys, SignatureCheck, SignatureOutcome, Untrusted};

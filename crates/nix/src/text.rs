@@ -28,9 +28,22 @@ pub(crate) fn excerpt(text: &str) -> String {
     }
 }
 
+/// The same for bytes that need not be text.
+pub(crate) fn excerpt_bytes(bytes: &[u8]) -> String {
+    // More than an excerpt has, so that its end shows that it was cut.
+    let enough = &bytes[..bytes.len().min(512)];
+    excerpt(&String::from_utf8_lossy(enough))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_that_are_no_text_can_be_shown() {
+        assert_eq!(excerpt_bytes(b"a\xffb"), "a\u{fffd}b");
+        assert_eq!(excerpt_bytes(&[b'x'; 5000]), excerpt(&"x".repeat(5000)));
+    }
 
     #[test]
     fn an_excerpt_cuts_between_characters() {

@@ -18,7 +18,7 @@ pub struct PublicKeys(Vec<PublicKey>);
 /// Why no trusted key vouches for a narinfo.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Untrusted {
-    /// It carries no well-formed signature.
+    /// There is no well-formed signature.
     #[error("the narinfo is not signed")]
     Unsigned,
     /// It is signed, by other keys than the trusted ones.
@@ -69,9 +69,13 @@ impl PublicKeys {
 
     /// Whether a trusted key vouches for `info`: the name of the first that does, else why none does.
     pub fn verify(&self, info: &NarInfo) -> Result<&str, Untrusted> {
-        let fingerprint = info.fingerprint();
-        let good = self.candidates(info).find(|(key, signature)| holds(key, signature, &fingerprint));
-        good.map(|(key, _)| key.name()).ok_or_else(|| self.why_not(info))
+        self.verify_text(&info.fingerprint(), &info.sigs)
+    }
+
+    /// The same for any text and the signatures that are said to be over it.
+    pub fn verify_text(&self, text: &str, sigs: &[Signature]) -> Result<&str, Untrusted> {
+        let good = self.candidates(sigs).find(|(key, signature)| holds(key, signature, text));
+        good.map(|(key, _)| key.name()).ok_or_else(|| self.why_not(sigs))
     }
 
     /// Judges many narinfos, in their order. The good ones cost less than half of what [`Self::verify`] does each.
@@ -107,21 +111,21 @@ impl PublicKeys {
     /// The signatures that name a trusted key, with that key.
     fn candidates<'k, 'i>(
         &'k self,
-        info: &'i NarInfo,
+        sigs: &'i [Signature],
     ) -> impl Iterator<Item = (&'k PublicKey, &'i Signature)> {
         let pair = |signature: &'i Signature| {
             let named = move |key: &&PublicKey| key.name() == signature.key_name();
             self.0.iter().filter(named).map(move |key| (key, signature))
         };
-        info.sigs.iter().flat_map(pair)
+        sigs.iter().flat_map(pair)
     }
 
-    /// Says why no trusted key vouches for `info`, when none does.
-    fn why_not(&self, info: &NarInfo) -> Untrusted {
-        if let Some((key, _)) = self.candidates(info).next() {
+    /// Says why no trusted key vouches, when none does.
+    fn why_not(&self, sigs: &[Signature]) -> Untrusted {
+        if let Some((key, _)) = self.candidates(sigs).next() {
             return Untrusted::BadSignature { key_name: key.name().to_owned() };
         }
-        let names: BTreeSet<_> = info.sigs.iter().map(Signature::key_name).collect();
+        let names: BTreeSet<_> = sigs.iter().map(Signature::key_name).collect();
         if names.is_empty() {
             Untrusted::Unsigned
         } else {
@@ -136,10 +140,10 @@ impl FromIterator<PublicKey> for PublicKeys {
     }
 }
 
-/// Whether `key` made `signature` over `fingerprint`.
-fn holds(key: &PublicKey, signature: &Signature, fingerprint: &str) -> bool {
+/// Whether `key` made `signature` over `text`.
+fn holds(key: &PublicKey, signature: &Signature, text: &str) -> bool {
     let signature = DalekSignature::from_bytes(signature.as_bytes());
-    key.key().verify_strict(fingerprint.as_bytes(), &signature).is_ok()
+    key.key().verify_strict(text.as_bytes(), &signature).is_ok()
 }
 
 #[cfg(test)]

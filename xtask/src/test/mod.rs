@@ -6,7 +6,7 @@ mod counts;
 mod leftovers;
 mod suites;
 mod table;
-mod tools;
+pub mod tools;
 
 use std::process::ExitCode;
 use std::time::Instant;

@@ -23,6 +23,9 @@ pub const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
 /// Makes the book.
 pub const MDBOOK: Tool = Tool { name: "mdbook", version: "0.5.4" };
 
+/// Runs the fuzz targets.
+pub const FUZZ: Tool = Tool { name: "cargo-fuzz", version: "0.13.2" };
+
 /// The program, installed when it is not there yet.
 pub fn get(session: &Session, tool: &Tool) -> Result<PathBuf> {
     let Tool { name, version } = tool;

@@ -21,7 +21,7 @@ fn verify_chunk<'a>(keys: &'a PublicKeys, infos: &[&NarInfo]) -> Vec<Result<&'a 
     let mut signatures = Vec::with_capacity(infos.len());
     let mut verifying_keys = Vec::with_capacity(infos.len());
     for info in infos {
-        let candidate = keys.candidates(info).next();
+        let candidate = keys.candidates(&info.sigs).next();
         names.push(candidate.map(|(key, _)| key.name()));
         if let Some((key, signature)) = candidate {
             fingerprints.push(info.fingerprint());
@@ -33,5 +33,5 @@ fn verify_chunk<'a>(keys: &'a PublicKeys, infos: &[&NarInfo]) -> Vec<Result<&'a 
     if verify_batch(&messages, &signatures, &verifying_keys).is_err() {
         return infos.iter().map(|info| keys.verify(info)).collect();
     }
-    names.into_iter().zip(infos).map(|(name, info)| name.ok_or_else(|| keys.why_not(info))).collect()
+    names.into_iter().zip(infos).map(|(name, info)| name.ok_or_else(|| keys.why_not(&info.sigs))).collect()
 }
