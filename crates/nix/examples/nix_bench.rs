@@ -11,13 +11,11 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Outcome<()> {
     narinfos()?;
-    match std::env::args_os().nth(1) {
-        Some(path) => archive(&path.to_string_lossy(), &std::fs::read(&path)?),
-        None => {
-            archive("4000 files of 1000 bytes", &nar(4000, 1000))?;
-            archive("4 files of 64 MiB", &nar(4, 64 << 20))
-        }
+    if let Some(path) = std::env::args_os().nth(1) {
+        return archive(&path.to_string_lossy(), &std::fs::read(&path)?);
     }
+    archive("4000 files of 1000 bytes", &nar(4000, 1000))?;
+    archive("4 files of 64 MiB", &nar(4, 64 << 20))
 }
 
 /// Runs `work` for a while; the seconds that one run takes.
