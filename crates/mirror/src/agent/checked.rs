@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
+use granary_fetch::Fault;
 use granary_nix::Hash;
+use granary_placement::report::RefusalReason;
 use sha2::{Digest as _, Sha256};
 
 /// Why a body is cut.
@@ -22,8 +24,12 @@ pub(super) enum Cut {
 /// What a whole file must be.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expected {
-    pub hash: Hash,
+    /// Its hash, if that is known.
+    pub hash: Option<Hash>,
+    /// Its size in bytes, if that is known.
     pub size: Option<u64>,
+    /// The most bytes that it may have.
+    pub most: u64,
 }
 
 /// Passes `body` on, one chunk behind: the last chunk is passed on only after everything, itself included, proved to be
@@ -53,6 +59,13 @@ pub(super) fn whole<E: Into<Cut>>(
     })
 }
 
+/// Compares a whole file, as long as it is small, with what a narinfo says about the NAR in it.
+pub(super) async fn nar(expected: granary_fetch::Expected, file: Vec<u8>) -> Result<(), Fault> {
+    let check = tokio::task::spawn_blocking(move || expected.check(&file[..]));
+    let disk = |error: &dyn std::error::Error| Fault::new(RefusalReason::Disk, error.to_string());
+    check.await.map_err(|error| disk(&error))?.map_err(|error| disk(&error))?.map(drop)
+}
+
 struct State<B> {
     body: B,
     expected: Expected,
@@ -65,21 +78,22 @@ impl<B> State<B> {
     fn take_in(&mut self, chunk: &Bytes) -> Result<(), Cut> {
         self.hasher.update(chunk);
         self.length += chunk.len() as u64;
-        match self.expected.size {
-            Some(expected) if self.length > expected => Err(Cut::Size { expected, actual: self.length }),
-            _ => Ok(()),
-        }
+        let expected = self.expected.size.unwrap_or(self.expected.most);
+        if self.length > expected { Err(Cut::Size { expected, actual: self.length }) } else { Ok(()) }
     }
 
     fn finish(self) -> Result<Option<Bytes>, Cut> {
-        let Expected { hash, size } = self.expected;
+        let Expected { hash, size, most: _ } = self.expected;
         if let Some(expected) = size
             && expected != self.length
         {
             return Err(Cut::Size { expected, actual: self.length });
         }
         let actual = Hash::from_bytes(self.hasher.finalize().into());
-        if actual == hash { Ok(self.held) } else { Err(Cut::Hash { expected: hash, actual }) }
+        match hash {
+            Some(expected) if expected != actual => Err(Cut::Hash { expected, actual }),
+            _ => Ok(self.held),
+        }
     }
 }
 
@@ -92,7 +106,7 @@ mod tests {
     /// What a client sees: the bytes, and why the body was cut.
     fn pass(chunks: &[&'static str], size: Option<u64>) -> (String, Option<Cut>) {
         let body = chunks.iter().map(|chunk| Ok::<_, Cut>(Bytes::from_static(chunk.as_bytes())));
-        let expected = Expected { hash: Hash::from_bytes(Sha256::digest("abcdef").into()), size };
+        let expected = Expected { hash: Some(Hash::of(b"abcdef")), size, most: 8 };
         let mut seen = String::new();
         let mut cut = None;
         for item in block_on(whole(futures::stream::iter(body), expected).collect::<Vec<_>>()) {
@@ -124,6 +138,7 @@ mod tests {
     #[test]
     fn too_much_and_too_little_are_cut() {
         assert!(matches!(pass(&["abc", "def", "g"], Some(6)).1, Some(Cut::Size { expected: 6, actual: 7 })));
+        assert!(matches!(pass(&["abcdef", "ghi"], None).1, Some(Cut::Size { expected: 8, actual: 9 })));
         assert!(matches!(pass(&["abc"], Some(6)).1, Some(Cut::Size { expected: 6, actual: 3 })));
         assert!(matches!(pass(&[], None).1, Some(Cut::Hash { .. })));
     }

@@ -2,7 +2,8 @@
 //! checked on the way.
 //!
 //! nginx asks for what is not in the tree. The catalog says which artifact the file belongs to and what its bytes are;
-//! the map says which mirrors hold it.
+//! the map says which mirrors hold it. Where the catalog has no FileHash, because the upstream states none, the file is
+//! asked for here by its NarHash; the narinfo of a mirror that holds it says what the file is.
 
 mod sources;
 mod unwell;
@@ -14,15 +15,16 @@ use std::time::Instant;
 use axum::body::Body;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
-use granary_nix::Hash;
+use granary_fetch::Expected;
+use granary_nix::served_nar_name;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
 
-use super::checked::{self, Cut, Expected};
+use super::checked::{self, Cut};
 use crate::metrics::{Metrics, MissResult};
 use crate::tree::CatalogEntry;
-use sources::{Failure, Place};
+use sources::{Failure, Located, Place};
 use unwell::Unwell;
 
 pub use sources::Sources;
@@ -71,9 +73,14 @@ impl Misses {
             return plain(StatusCode::NOT_FOUND, "no such NAR file\n");
         };
         if method == Method::HEAD
-            && let Some(size) = known.file_size
+            && let Some(size) = known.expected.file_size
         {
-            return response(StatusCode::OK, file, &[(header::CONTENT_LENGTH, size.into())], Body::empty());
+            return response(
+                StatusCode::OK,
+                tag(&known.expected),
+                &[(header::CONTENT_LENGTH, size.into())],
+                Body::empty(),
+            );
         }
         let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() else {
             self.metrics.miss(MissResult::Busy);
@@ -92,7 +99,7 @@ impl Misses {
                     });
                     let body =
                         if method == Method::HEAD { Body::empty() } else { self.counted(body, permit) };
-                    return response(parts.status, file, &parts.headers, body);
+                    return response(parts.status, parts.tag, &parts.headers, body);
                 }
                 Err(failure) => {
                     if matches!(failure, Failure::Http(_)) {
@@ -118,23 +125,27 @@ impl Misses {
         known: CatalogEntry,
         range: Option<&HeaderValue>,
     ) -> Result<Opened, Failure> {
-        let url = self.sources.locate(source, file, known).await?;
+        let Located { url, expected } = self.sources.locate(source, &known).await?;
         if self.benched().contains(url.as_str()) {
             return Err(Failure::Benched);
         }
         let answer = self.sources.get(source, url.clone(), range).await?;
-        let status = answer.status();
+        let (status, tag) = (answer.status(), tag(&expected));
         if status == StatusCode::RANGE_NOT_SATISFIABLE {
             let headers = kept(answer.headers(), &[header::CONTENT_RANGE]);
-            return Ok(Opened { parts: Parts { status, headers }, body: futures::stream::empty().boxed() });
+            return Ok(Opened {
+                parts: Parts { status, tag, headers },
+                body: futures::stream::empty().boxed(),
+            });
         }
-        if let (Some(expected), Some(actual)) = (known.file_size, sources::total_size(&answer))
+        let total = sources::total_size(&answer);
+        if let (Some(expected), Some(actual)) = (expected.file_size, total)
             && expected != actual
         {
             return Err(Failure::Size { expected, actual });
         }
         let headers = kept(answer.headers(), &[header::CONTENT_LENGTH, header::CONTENT_RANGE]);
-        let parts = Parts { status, headers };
+        let parts = Parts { status, tag, headers };
         if status == StatusCode::PARTIAL_CONTENT {
             // A part proves nothing. The client's own check of the whole NAR decides.
             return Ok(Opened {
@@ -142,15 +153,22 @@ impl Misses {
                 body: answer.bytes_stream().map(|chunk| chunk.map_err(Cut::from)).boxed(),
             });
         }
-        let expected = Expected { hash: known.file_hash, size: known.file_size };
-        let body = checked::whole(answer.bytes_stream().boxed(), expected);
+        let (size, most) = (expected.file_size.or(total), expected.most_bytes());
+        let whole = checked::Expected { hash: expected.file_hash, size, most };
+        let body = checked::whole(answer.bytes_stream().boxed(), whole);
         let mut body = self.watched(body, url.to_string(), file.to_owned()).boxed();
-        if known.file_size.is_some_and(|size| size <= CHECKED_FIRST) {
-            let mut whole = Vec::new();
+        if size.unwrap_or(most) <= CHECKED_FIRST {
+            let mut chunks = Vec::new();
             while let Some(chunk) = body.next().await {
-                whole.push(Ok(chunk.map_err(Failure::Cut)?));
+                chunks.push(chunk.map_err(Failure::Cut)?);
             }
-            body = futures::stream::iter(whole).boxed();
+            if expected.file_hash.is_none() {
+                checked::nar(expected, chunks.concat()).await.map_err(|fault| {
+                    bench(&self.benched, url.as_str());
+                    Failure::Nar(fault)
+                })?;
+            }
+            body = futures::stream::iter(chunks.into_iter().map(Ok)).boxed();
         }
         Ok(Opened { parts, body })
     }
@@ -167,11 +185,7 @@ impl Misses {
             let Err(cut) = chunk else { return };
             warn!(url, file, reason = %cut, "a NAR file passed on is cut");
             if matches!(cut, Cut::Hash { .. } | Cut::Size { .. }) {
-                let mut benched = benched.lock().unwrap_or_else(PoisonError::into_inner);
-                if benched.len() >= MAX_BENCHED {
-                    benched.clear();
-                }
-                benched.insert(url.clone());
+                bench(&benched, &url);
             }
         })
     }
@@ -193,6 +207,22 @@ impl Misses {
     }
 }
 
+/// Remembers a URL whose bytes were wrong.
+fn bench(benched: &Mutex<HashSet<String>>, url: &str) {
+    let mut benched = benched.lock().unwrap_or_else(PoisonError::into_inner);
+    if benched.len() >= MAX_BENCHED {
+        benched.clear();
+    }
+    benched.insert(url.to_owned());
+}
+
+/// The name by which the bytes of a file are told from others: the one that its FileHash gives. Without that, another
+/// answer may have other bytes under the same name.
+fn tag(expected: &Expected) -> Option<HeaderValue> {
+    let name = served_nar_name(expected.file_hash?, expected.compression);
+    HeaderValue::from_str(&format!("\"{}\"", name.trim_start_matches("nar/"))).ok()
+}
+
 type Opening = futures::stream::BoxStream<'static, Result<Bytes, Cut>>;
 
 struct Opened {
@@ -202,15 +232,8 @@ struct Opened {
 
 struct Parts {
     status: StatusCode,
+    tag: Option<HeaderValue>,
     headers: Vec<(HeaderName, HeaderValue)>,
-}
-
-/// The hash that a NAR file is named by: `<FileHash>.nar[.<compression>]`.
-#[must_use]
-pub fn file_hash(file: &str) -> Option<Hash> {
-    let (digest, suffix) = file.split_once('.')?;
-    let named = digest.len() == 52 && (suffix == "nar" || suffix.starts_with("nar."));
-    named.then(|| format!("sha256:{digest}").parse().ok())?
 }
 
 /// The headers of a source that hold for our answer too.
@@ -220,7 +243,7 @@ fn kept(headers: &HeaderMap, names: &[HeaderName]) -> Vec<(HeaderName, HeaderVal
 
 fn response(
     status: StatusCode,
-    file: &str,
+    tag: Option<HeaderValue>,
     headers: &[(HeaderName, HeaderValue)],
     body: Body,
 ) -> Response<Body> {
@@ -230,10 +253,7 @@ fn response(
     all.extend(headers.iter().cloned());
     all.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-nix-nar"));
     all.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    // The name is made of the file's hash, so it is the best tag there is.
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{file}\"")) {
-        all.insert(header::ETAG, tag);
-    }
+    all.extend(tag.map(|tag| (header::ETAG, tag)));
     response
 }
 

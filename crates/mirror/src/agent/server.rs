@@ -12,7 +12,7 @@ use http::{Response, StatusCode, header};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::misses::{Misses, file_hash};
+use super::misses::Misses;
 use super::status::Status;
 use crate::metrics::Metrics;
 use crate::tree::Tree;
@@ -75,6 +75,12 @@ async fn miss(
     Path(file): Path<String>,
     request: Request,
 ) -> Response<Body> {
-    let known = file_hash(&file).and_then(|hash| shared.tree.find_nar(&hash));
+    let known = shared.tree.find_nar(&file);
+    if let Some(name) = known.and_then(|known| shared.tree.nar_name(&known.hash_part))
+        && let Some(held) = name.strip_prefix("nar/").filter(|held| *held != file)
+    {
+        // The client read the narinfo before the artifact was held here, and has the NAR's name by its NarHash.
+        return (StatusCode::FOUND, [(header::LOCATION, held.to_owned())]).into_response();
+    }
     shared.misses.answer(request.method(), request.headers(), &file, known).await
 }

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::ErrorKind;
 
-use granary_nix::{Hash, HashPart, NarInfo};
+use granary_fetch::Expected;
+use granary_nix::{Hash, HashPart, NarInfo, served_nar_name};
 
 use super::durable::{read_narinfo, sync_directory};
 use super::index::CatalogEntry;
@@ -15,14 +16,30 @@ use super::{Tree, TreeError, canonical, layout, read, write};
 /// What the catalog's directory has, in memory.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
-    /// The text of each narinfo as a hash, to write only what changed; and its FileHash.
-    entries: HashMap<HashPart, (Hash, Option<Hash>)>,
-    by_file: HashMap<Hash, CatalogEntry>,
+    entries: HashMap<HashPart, Known>,
+    /// The hashes that NAR files are named by: the FileHash, and the NarHash, which is in the name as long as no FileHash is
+    /// known, and by which clients who read the narinfo then ask for a month. Several artifacts can have one NAR.
+    names: HashMap<Hash, Vec<HashPart>>,
+}
+
+/// One narinfo of the catalog.
+#[derive(Debug)]
+struct Known {
+    /// Its text as a hash, to write only what changed.
+    text: Hash,
+    expected: Expected,
 }
 
 impl Catalog {
-    pub(super) fn by_file(&self, file_hash: &Hash) -> Option<CatalogEntry> {
-        self.by_file.get(file_hash).copied()
+    pub(super) fn by_name(&self, file: &str, hash: Hash) -> Option<CatalogEntry> {
+        let entry = |hash_part: &HashPart| {
+            let expected = self.entries.get(hash_part)?.expected;
+            Some(CatalogEntry { hash_part: *hash_part, expected })
+        };
+        let is_named = |entry: &CatalogEntry| {
+            served_nar_name(hash, entry.expected.compression).strip_prefix("nar/") == Some(file)
+        };
+        self.names.get(&hash)?.iter().filter_map(entry).find(is_named)
     }
 
     pub(super) fn has(&self, hash: &HashPart) -> bool {
@@ -31,20 +48,28 @@ impl Catalog {
 
     fn insert(&mut self, hash: HashPart, text: Hash, info: &NarInfo) {
         self.remove(&hash);
-        if let Some(file_hash) = info.file_hash {
-            let entry = CatalogEntry { hash_part: hash, file_hash, file_size: info.file_size };
-            self.by_file.insert(file_hash, entry);
+        let expected = Expected::from(info);
+        for name in names(&expected) {
+            self.names.entry(name).or_default().push(hash);
         }
-        self.entries.insert(hash, (text, info.file_hash));
+        self.entries.insert(hash, Known { text, expected });
     }
 
     fn remove(&mut self, hash: &HashPart) {
-        let Some((_, Some(file_hash))) = self.entries.remove(hash) else { return };
-        // Another artifact may have the same NAR file, and the place.
-        if self.by_file.get(&file_hash).is_some_and(|entry| entry.hash_part == *hash) {
-            self.by_file.remove(&file_hash);
+        let Some(Known { text: _, expected }) = self.entries.remove(hash) else { return };
+        for name in names(&expected) {
+            let Some(named) = self.names.get_mut(&name) else { continue };
+            named.retain(|other| other != hash);
+            if named.is_empty() {
+                self.names.remove(&name);
+            }
         }
     }
+}
+
+/// The hashes that the NAR file may be named by.
+fn names(expected: &Expected) -> impl Iterator<Item = Hash> {
+    expected.file_hash.into_iter().chain([expected.nar_hash])
 }
 
 impl Tree {
@@ -69,7 +94,7 @@ impl Tree {
             let hash = info.store_path.hash_part();
             let text = info.to_text();
             let digest = Hash::of(text.as_bytes());
-            if read(&self.catalog).entries.get(&hash).is_none_or(|(known, _)| *known != digest) {
+            if read(&self.catalog).entries.get(&hash).is_none_or(|known| known.text != digest) {
                 self.scratch.write_unsynced(&self.layout.catalog_narinfo(&hash), text.as_bytes())?;
                 written.push((hash, digest, info));
             }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use granary_fetch::Expected;
 use granary_nix::{Compression, Hash, HashPart, NarInfo, served_nar_name};
 use jiff::Timestamp;
 
@@ -21,10 +22,8 @@ pub struct Totals {
 pub struct CatalogEntry {
     /// The artifact.
     pub hash_part: HashPart,
-    /// The file's hash.
-    pub file_hash: Hash,
-    /// Its size in bytes, if the upstream said.
-    pub file_size: Option<u64>,
+    /// What its NAR file must be, as far as the upstream said.
+    pub expected: Expected,
 }
 
 /// A published artifact: enough to see that it is still there.

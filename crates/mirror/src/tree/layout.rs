@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use granary_nix::HashPart;
+use granary_nix::{Hash, HashPart};
 
 /// The paths of a tree. Only names; nothing is touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,4 +100,11 @@ impl Layout {
 #[must_use]
 pub fn hash_of(file_name: &std::ffi::OsStr) -> Option<HashPart> {
     file_name.to_str()?.strip_suffix(".narinfo")?.parse().ok()
+}
+
+/// The hash that a NAR file is named by: `<hash>.nar[.<compression>]`.
+pub(super) fn nar_hash_of(file: &str) -> Option<Hash> {
+    let (digest, suffix) = file.split_once('.')?;
+    let named = digest.len() == 52 && (suffix == "nar" || suffix.starts_with("nar."));
+    named.then(|| format!("sha256:{digest}").parse().ok())?
 }

@@ -34,7 +34,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use granary_nix::{Hash, HashPart, NarInfo};
+use granary_nix::{HashPart, NarInfo};
 
 pub use canonical::canonical;
 pub use error::TreeError;
@@ -123,10 +123,17 @@ impl Tree {
         self.holds(hash).then(|| durable::read_narinfo(&self.layout.narinfo(hash)))?
     }
 
-    /// What the catalog says about the artifact of this NAR file. In memory.
+    /// What the catalog says about the NAR file that is named `<hash>.nar[.<compression>]`, by its FileHash or by its
+    /// NarHash. In memory.
     #[must_use]
-    pub fn find_nar(&self, file_hash: &Hash) -> Option<CatalogEntry> {
-        read(&self.catalog).by_file(file_hash)
+    pub fn find_nar(&self, file: &str) -> Option<CatalogEntry> {
+        read(&self.catalog).by_name(file, layout::nar_hash_of(file)?)
+    }
+
+    /// The name in the cache, `nar/<FileHash>.nar[.<compression>]`, of a published artifact's NAR file. In memory.
+    #[must_use]
+    pub fn nar_name(&self, hash: &HashPart) -> Option<String> {
+        read(&self.index).get(hash).map(index::Held::nar_name)
     }
 
     /// An empty file to write to, on the same filesystem as the tree.

@@ -9,3 +9,4 @@ mod front;
 mod lan;
 mod narinfos;
 mod support;
+mod unstated;

@@ -7,6 +7,7 @@ mod common;
 mod crash;
 mod faults;
 mod fixture;
+mod misses;
 mod passes;
 mod transfer;
 mod verify;

@@ -166,8 +166,13 @@ async fn two_policies_and_only_what_is_assigned() {
 
     // What is held elsewhere can be found by its NAR file's name.
     let info = cache.get(&right).info.clone();
-    let found = tree.find_nar(&info.file_hash.unwrap()).unwrap();
-    assert_eq!((found.hash_part, found.file_size), (right.hash_part(), info.file_size));
+    let file = info.url.strip_prefix("nar/").unwrap();
+    let found = tree.find_nar(file).unwrap();
+    assert_eq!((found.hash_part, found.expected.file_size), (right.hash_part(), info.file_size));
+    // By its NarHash too, by which clients know it if they read the narinfo when no FileHash was known.
+    let by_nar = file.replace(&info.file_hash.unwrap().to_nix32(), &info.nar_hash.to_nix32());
+    assert_eq!(tree.find_nar(&by_nar), Some(found));
+    assert_eq!(tree.find_nar(&by_nar.replace(".xz", ".zst")), None, "a name is of one compression");
 }
 
 #[tokio::test]

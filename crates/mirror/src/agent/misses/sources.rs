@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use granary_fetch::{Fault, Source};
-use granary_nix::{BaseUrl, HashPart, NarInfo, NarUrlError, Origins};
+use granary_fetch::{Expected, Fault, Source, narinfo};
+use granary_nix::{BaseUrl, HashPart, NarUrlError, Origins, PublicKeys, served_nar_name};
 use granary_placement::{CompiledMap, MirrorName, MirrorState, Partition};
 use http::{HeaderValue, StatusCode, header};
 use reqwest::Response;
@@ -20,13 +20,23 @@ pub struct Sources {
     own: MirrorName,
     map: Current,
     upstreams: Vec<Source>,
+    /// Those of all upstreams: a mirror has no key of its own.
+    keys: PublicKeys,
     client: reqwest::Client,
+}
+
+/// A file at a place.
+#[derive(Debug)]
+pub(super) struct Located {
+    pub(super) url: Url,
+    /// What it must be; more is known than before when the place's narinfo was asked for.
+    pub(super) expected: Expected,
 }
 
 /// One place to ask.
 #[derive(Debug, Clone)]
 pub(super) enum Place {
-    /// Another mirror; it has the file under the same name.
+    /// Another mirror; it has the file under the name that its FileHash gives.
     Mirror { name: MirrorName, url: BaseUrl },
     /// An upstream; its narinfo says where its file is, and whether it is the same file.
     Upstream(Source),
@@ -55,13 +65,16 @@ pub(super) enum Failure {
     Http(#[from] reqwest::Error),
     #[error("{0}")]
     Cut(Cut),
+    #[error("{0}")]
+    Nar(Fault),
 }
 
 impl Sources {
     /// The places that a mirror of this name can ask. Without a map there are only the upstreams.
     #[must_use]
     pub fn new(own: MirrorName, map: Current, upstreams: Vec<Source>, client: reqwest::Client) -> Self {
-        Self { own, map, upstreams, client }
+        let keys = upstreams.iter().flat_map(|source| source.keys.as_slice()).cloned().collect();
+        Self { own, map, upstreams, keys, client }
     }
 
     /// The holders that serve, then the other holders, then the upstreams.
@@ -71,29 +84,46 @@ impl Sources {
         holders.into_iter().chain(self.upstreams.iter().cloned().map(Place::Upstream)).collect()
     }
 
-    /// The URL of the file at a place.
-    pub(super) async fn locate(
-        &self,
-        place: &Place,
-        file: &str,
-        known: CatalogEntry,
-    ) -> Result<Url, Failure> {
+    /// Where a place has the file, and what it must be.
+    pub(super) async fn locate(&self, place: &Place, known: &CatalogEntry) -> Result<Located, Failure> {
+        let expected = known.expected;
         match place {
-            Place::Mirror { url, .. } => Ok(url.join(&format!("nar/{file}"))?),
-            Place::Upstream(source) => {
-                let url = source.url.join(&known.hash_part.narinfo_name())?;
-                let info = NarInfo::parse(&self.narinfo(url).await?).map_err(Fault::from)?;
-                source.keys.verify(&info).map_err(Fault::from)?;
-                if info.store_path.hash_part() != known.hash_part || info.file_hash != Some(known.file_hash) {
-                    return Err(Failure::OtherFile);
+            Place::Mirror { url, .. } => {
+                if let Some(file_hash) = expected.file_hash {
+                    let url = url.join(&served_nar_name(file_hash, expected.compression))?;
+                    return Ok(Located { url, expected });
                 }
-                Ok(source.url.resolve(&info.url, Origins::Upstream)?)
+                // Only a mirror that holds the file can tell what it is called.
+                let located = self.ask(place, url, &self.keys, known).await?;
+                if located.expected.file_hash.is_some() { Ok(located) } else { Err(Failure::NotFound) }
+            }
+            Place::Upstream(source) => {
+                let located = self.ask(place, &source.url, &source.keys, known).await?;
+                let same = expected.file_hash.is_none() || located.expected.file_hash == expected.file_hash;
+                if same { Ok(located) } else { Err(Failure::OtherFile) }
             }
         }
     }
 
-    async fn narinfo(&self, url: Url) -> Result<Vec<u8>, Failure> {
-        let mut answer = good(self.client.get(url).send().await?)?;
+    /// What the place's own narinfo says, which must be signed, and about the NAR and the compression that are wanted.
+    async fn ask(
+        &self,
+        place: &Place,
+        base: &BaseUrl,
+        keys: &PublicKeys,
+        known: &CatalogEntry,
+    ) -> Result<Located, Failure> {
+        let text = self.narinfo(place, base.join(&known.hash_part.narinfo_name())?).await?;
+        let info = narinfo::admit_signed(&text, &known.hash_part, keys)?;
+        let (expected, wanted) = (Expected::from(&info), known.expected);
+        if expected.nar_hash != wanted.nar_hash || expected.compression != wanted.compression {
+            return Err(Failure::OtherFile);
+        }
+        Ok(Located { url: base.resolve(&info.url, Origins::Upstream)?, expected })
+    }
+
+    async fn narinfo(&self, place: &Place, url: Url) -> Result<Vec<u8>, Failure> {
+        let mut answer = self.get(place, url, None).await?;
         let mut text = Vec::new();
         while let Some(chunk) = answer.chunk().await? {
             text.extend_from_slice(&chunk);
