@@ -14,7 +14,7 @@ use crate::{cargo, job};
 const CLUSTER: &str = "e2e";
 
 /// Lines of a failed run's log that are shown.
-const SHOWN: usize = 400;
+const SHOWN: usize = 2000;
 
 /// Unit tests, property tests and tests with real processes, of every crate.
 pub fn crates(context: &Context) -> Result<Counts> {
@@ -83,9 +83,9 @@ fn show(log: &str, place: &Path) {
 
 /// The log from its first failure on, without the tests that passed.
 fn telling(log: &str) -> impl Iterator<Item = &str> {
-    let failure = |line: &str| {
-        line.starts_with("failures:") || line.starts_with("error") || line.starts_with("thread '")
-    };
+    // A cluster test says what explains its failure before the list of failures.
+    let beginnings = ["failures:", "error", "thread '", "=== what explains"];
+    let failure = move |line: &str| beginnings.iter().any(|beginning| line.starts_with(beginning));
     log.lines().skip_while(move |line| !failure(line)).filter(|line| {
         let passed = line.starts_with("test ") && (line.ends_with("... ok") || line.ends_with("... ignored"));
         !passed
