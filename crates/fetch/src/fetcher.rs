@@ -2,6 +2,7 @@
 
 mod answer;
 mod download;
+mod pace;
 mod writer;
 
 use std::collections::HashMap;
@@ -114,7 +115,7 @@ impl Fetcher {
     async fn ask_narinfo(&self, source: &Source, url: &Url) -> Result<Option<Vec<u8>>, Attempt> {
         let response = self.send(source, url.clone(), &[]).await?;
         match classify(&response) {
-            Class::Whole | Class::Part => answer::small_body(response, self.0.limits.silence).await.map(Some),
+            Class::Whole | Class::Part => answer::small_body(response, &self.0.limits).await.map(Some),
             Class::Absent => Ok(None),
             Class::Failed { again } => Err(answer::failed(&response, again)),
         }

@@ -13,18 +13,26 @@ pub struct Limits {
     pub max_nar_size: Option<u64>,
     /// How long a source may say nothing, before its answer or in the middle of it.
     pub silence: Duration,
+    /// Fewest bytes that a source must send in each [`Self::pace_window`], or it is given up. Time in which we are the slower
+    /// ones does not count.
+    pub pace_bytes: u64,
+    /// How long a source may be that slow.
+    pub pace_window: Duration,
     /// How long a connection may take to be made.
     pub connect: Duration,
 }
 
 impl Default for Limits {
-    /// 8 connections, as many decoders as cores, any size, 20 s of silence, 5 s to connect.
+    /// 8 connections, as many decoders as cores, any size, 20 s of silence, 30 KiB in 30 s at least, 5 s to
+    /// connect.
     fn default() -> Self {
         Self {
             connections: 8,
             decoders: std::thread::available_parallelism().map_or(1, usize::from),
             max_nar_size: None,
             silence: Duration::from_secs(20),
+            pace_bytes: 30 << 10,
+            pace_window: Duration::from_secs(30),
             connect: Duration::from_secs(5),
         }
     }

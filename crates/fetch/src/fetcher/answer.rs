@@ -1,14 +1,15 @@
 //! What an answer means.
 
 use std::error::Error as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use granary_nix::narinfo::MAX_TEXT;
 use granary_placement::report::RefusalReason;
 use reqwest::{Response, StatusCode, header};
 
 use super::is_absent;
-use crate::Fault;
+use super::pace::Pace;
+use crate::{Fault, Limits};
 
 /// How one attempt failed.
 #[derive(Debug)]
@@ -96,7 +97,8 @@ pub(super) fn words(error: &reqwest::Error) -> String {
 }
 
 /// Reads a body that must not be longer than a narinfo may be.
-pub(super) async fn small_body(mut response: Response, silence: Duration) -> Result<Vec<u8>, Attempt> {
+pub(super) async fn small_body(mut response: Response, limits: &Limits) -> Result<Vec<u8>, Attempt> {
+    let (silence, mut pace) = (limits.silence, Pace::new(limits));
     let too_long = || {
         let message = format!("the narinfo has more than {MAX_TEXT} bytes");
         Attempt::Last(Fault::new(RefusalReason::BadNarinfo, message))
@@ -106,9 +108,13 @@ pub(super) async fn small_body(mut response: Response, silence: Duration) -> Res
     }
     let mut body = Vec::new();
     loop {
+        let asked = Instant::now();
         match tokio::time::timeout(silence, response.chunk()).await {
             Ok(Ok(Some(chunk))) if body.len() + chunk.len() > MAX_TEXT => return Err(too_long()),
-            Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk),
+            Ok(Ok(Some(chunk))) => {
+                pace.received(chunk.len(), asked.elapsed())?;
+                body.extend_from_slice(&chunk);
+            }
             Ok(Ok(None)) => return Ok(body),
             Ok(Err(error)) => return Err(Attempt::Again { why: words(&error), after: None }),
             Err(_) => return Err(Attempt::Last(silent(silence))),

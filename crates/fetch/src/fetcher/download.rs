@@ -1,11 +1,13 @@
 //! The transfer of one NAR file.
 
 use std::path::Path;
+use std::time::Instant;
 
 use granary_placement::report::RefusalReason;
 use reqwest::{Response, Url, header};
 
 use super::answer::{self, Attempt, Class, classify};
+use super::pace::Pace;
 use super::writer::{Stopped, Writer};
 use super::{ATTEMPTS, Fetcher, disk_fault, pause};
 use crate::nar::file_size_fault;
@@ -147,9 +149,12 @@ impl Transfer<'_> {
         if response.content_length().is_some_and(|length| self.received.saturating_add(length) > most) {
             return Err(self.too_long());
         }
+        let mut pace = Pace::new(fetcher.limits());
         loop {
+            let asked = Instant::now();
             match tokio::time::timeout(silence, response.chunk()).await {
                 Ok(Ok(Some(chunk))) => {
+                    pace.received(chunk.len(), asked.elapsed())?;
                     self.received += chunk.len() as u64;
                     if self.received > most {
                         return Err(self.too_long());

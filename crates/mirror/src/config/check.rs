@@ -150,6 +150,7 @@ fn check_limits(raw: &RawLimits) -> Checked<Limits> {
         max_nar_size,
         silence: seconds("limits.silenceSeconds", silence_seconds)?,
         connect: seconds("limits.connectSeconds", connect_seconds)?,
+        ..Limits::default()
     })
 }
 

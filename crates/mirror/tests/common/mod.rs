@@ -24,8 +24,14 @@ pub const SILENCE: Duration = Duration::from_millis(1500);
 pub fn fetcher() -> Fetcher {
     // The first test of the process installs it.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let limits =
-        Limits { silence: SILENCE, connect: SILENCE, max_nar_size: Some(8 << 20), ..Limits::default() };
+    let limits = Limits {
+        silence: SILENCE,
+        pace_window: SILENCE,
+        connect: SILENCE,
+        max_nar_size: Some(8 << 20),
+        pace_bytes: 100,
+        ..Limits::default()
+    };
     Fetcher::new(limits).unwrap()
 }
 

@@ -34,6 +34,8 @@ pub enum Reply {
     Silent,
     /// The head and these bytes of more; then nothing.
     Stall(Vec<u8>),
+    /// All bytes, one at a time with a pause that is no silence.
+    Trickle(Vec<u8>),
     /// A redirect.
     Redirect(String),
 }
@@ -154,6 +156,10 @@ async fn respond(reply: Reply, request: &HeaderMap) -> Response<Body> {
             let start = futures::stream::iter([Ok::<_, Infallible>(Bytes::from(bytes))]);
             ok(Body::from_stream(start.chain(futures::stream::pending())))
         }
+        Reply::Trickle(bytes) => ok(Body::from_stream(futures::stream::iter(bytes).then(async |byte| {
+            tokio::time::sleep(super::SILENCE / 10).await;
+            Ok::<_, Infallible>(Bytes::from(vec![byte]))
+        }))),
         Reply::Redirect(to) => {
             let mut response = ok(Body::empty());
             *response.status_mut() = StatusCode::FOUND;

@@ -81,6 +81,28 @@ async fn a_file_that_changed_between_two_halves_is_fetched_again() {
 }
 
 #[tokio::test]
+async fn a_trickle_is_given_up_and_the_next_source_asked() {
+    let mut cache = Cache::new("test-1");
+    let paths = ["a", "b"].map(|name| cache.add(name, &[]));
+    let (bad, good) = (Upstream::of(&cache).await, Upstream::of(&cache).await);
+    let artifact = cache.get(&paths[0]).clone();
+    bad.set(&artifact.info.url, Reply::Trickle(artifact.file));
+    let narinfo = paths[1].hash_part().narinfo_name();
+    bad.set(&narinfo, Reply::Trickle(bad.bytes(&narinfo)));
+    let directory = tempfile::tempdir().unwrap();
+    let (_tree, syncer) = mirror(directory.path());
+    let sources = vec![source(&good, &cache.keys(), 50), source(&bad, &cache.keys(), 40)];
+    let start = Instant::now();
+    let outcome = syncer.pass(&job(sources, &[&paths[0], &paths[1]]), &()).await;
+    assert!(outcome.is_synced(), "{outcome:#?}");
+    assert!(start.elapsed() < SILENCE * 10, "each file would take minutes");
+    let message = outcome.upstreams[0].message.as_deref().unwrap_or_default();
+    assert!(message.contains("it sent only"), "{message}");
+    assert!(outcome.upstreams[1].ok);
+    assert_eq!(clean(directory.path(), &cache.keys()).artifacts, 2);
+}
+
+#[tokio::test]
 async fn silence_is_given_up_and_the_next_source_asked() {
     let mut cache = Cache::new("test-1");
     let paths = ["a", "b", "c"].map(|name| cache.add(name, &[]));
