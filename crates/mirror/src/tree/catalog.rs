@@ -11,7 +11,7 @@ use granary_nix::{Hash, HashPart, NarInfo, served_nar_name};
 use super::durable::{read_narinfo, sync_directory};
 use super::index::CatalogEntry;
 use super::order::references_first;
-use super::{Tree, TreeError, canonical, layout, read, write};
+use super::{Contents, Tree, TreeError, canonical, disk, layout, read, write};
 
 /// What the catalog's directory has, in memory.
 #[derive(Debug, Default)]
@@ -90,8 +90,8 @@ impl Tree {
     pub fn put_in_catalog<'i>(&self, infos: impl IntoIterator<Item = &'i NarInfo>) -> Result<(), TreeError> {
         let mut written = Vec::new();
         for info in infos {
-            let info = canonical(info, None);
             let hash = info.store_path.hash_part();
+            let info = canonical(info, self.found_in(info).as_ref());
             let text = info.to_text();
             let digest = Hash::of(text.as_bytes());
             if read(&self.catalog).entries.get(&hash).is_none_or(|known| known.text != digest) {
@@ -111,6 +111,13 @@ impl Tree {
         Ok(())
     }
 
+    /// What was found in the NAR file that is published here, where the narinfo itself does not say.
+    fn found_in(&self, info: &NarInfo) -> Option<Contents> {
+        let held = *read(&self.index).get(&info.store_path.hash_part())?;
+        let unstated = info.file_hash.is_none() && held.compression == info.compression;
+        unstated.then_some(Contents { file_hash: held.file_hash, file_size: held.file_size })
+    }
+
     /// Removes from the catalog what is not in `wanted`, except what published artifacts need for their closures to be
     /// whole. How many were removed.
     pub fn prune_catalog(&self, wanted: &HashSet<HashPart>) -> Result<usize, TreeError> {
@@ -128,7 +135,7 @@ impl Tree {
         // Referrers first: the rest is closed in itself whenever this ends.
         for hash in order.iter().rev() {
             let path = self.layout.catalog_narinfo(hash);
-            match fs::remove_file(&path) {
+            match disk::remove(&path) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(TreeError::io("remove", &path)(error));
                 }

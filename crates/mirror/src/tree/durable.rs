@@ -1,14 +1,14 @@
 //! Files that appear whole or not at all, and stay.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use granary_nix::{NarInfo, narinfo};
 
-use super::{TempFile, TreeError};
+use super::{TempFile, TreeError, disk};
 
 /// The directory for what is being written.
 #[derive(Debug)]
@@ -44,9 +44,8 @@ impl Scratch {
     /// The same, except that the name lasts only once its directory is synced.
     pub(super) fn write_unsynced(self: &Arc<Self>, target: &Path, content: &[u8]) -> Result<(), TreeError> {
         let temp = self.file();
-        let mut file = File::create_new(temp.path()).map_err(TreeError::io("create", temp.path()))?;
-        file.write_all(content)
-            .and_then(|()| file.sync_all())
+        disk::write(temp.path(), content)
+            .and_then(|()| disk::sync(temp.path()))
             .map_err(TreeError::io("write", temp.path()))?;
         rename(temp, target)
     }
@@ -59,7 +58,7 @@ pub(super) fn place(temp: TempFile, target: &Path) -> Result<(), TreeError> {
 }
 
 fn rename(temp: TempFile, target: &Path) -> Result<(), TreeError> {
-    fs::rename(temp.path(), target).map_err(TreeError::io("rename to", target))?;
+    disk::rename(temp.path(), target).map_err(TreeError::io("rename to", target))?;
     temp.release();
     Ok(())
 }
@@ -71,7 +70,7 @@ pub(super) fn make_directory(path: &Path) -> Result<(), TreeError> {
 
 /// Makes names in the directory last.
 pub(super) fn sync_directory(path: &Path) -> Result<(), TreeError> {
-    File::open(path).and_then(|directory| directory.sync_all()).map_err(TreeError::io("sync", path))
+    disk::sync_directory(path).map_err(TreeError::io("sync", path))
 }
 
 /// Reads a narinfo; `None` when it is not there, cannot be read, or is none.

@@ -19,6 +19,9 @@
 
 mod canonical;
 mod catalog;
+#[cfg(test)]
+mod crashes;
+mod disk;
 mod durable;
 mod error;
 mod id;

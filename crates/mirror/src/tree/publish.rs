@@ -1,13 +1,11 @@
 //! Making an artifact visible.
 
-use std::fs::File;
-
 use granary_nix::{Hash, NarInfo, StorePath};
 use jiff::Timestamp;
 
 use super::durable::place;
 use super::index::Held;
-use super::{TempFile, Tree, TreeError, canonical, read, write};
+use super::{TempFile, Tree, TreeError, canonical, disk, read, write};
 
 /// What was found in a NAR file, which is what its narinfo then says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +31,7 @@ impl Tree {
         let info = canonical(info, Some(contents));
         let hash = info.store_path.hash_part();
         let text = info.to_text();
-        File::open(nar.path()).and_then(|file| file.sync_all()).map_err(TreeError::io("sync", nar.path()))?;
+        disk::sync(nar.path()).map_err(TreeError::io("sync", nar.path()))?;
         place(nar, &self.layout.served(&info.url))?;
         self.scratch.write(&self.layout.narinfo(&hash), text.as_bytes())?;
         if let Some(held) = Held::of(&info, text.len()) {

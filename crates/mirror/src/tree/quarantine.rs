@@ -9,7 +9,7 @@ use granary_placement::report::Refusal;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Tree, TreeError};
+use super::{Tree, TreeError, disk};
 
 /// One refused artifact, as `.granary/quarantine/<hash part>.json` has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ impl Tree {
             if hash.is_some_and(|hash| refused.contains(&hash)) {
                 continue;
             }
-            match fs::remove_file(entry.path()) {
+            match disk::remove(&entry.path()) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(TreeError::io("remove", &entry.path())(error));
                 }

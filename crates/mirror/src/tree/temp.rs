@@ -1,7 +1,8 @@
 //! A file that is being written.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+
+use super::disk;
 
 /// A path below `.granary/tmp`, not yet created. Whatever is there when this is dropped is removed.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl Drop for TempFile {
     fn drop(&mut self) {
         if !self.path.as_os_str().is_empty() {
             // It may never have been created. What cannot be removed now is removed at the next start.
-            let _ = fs::remove_file(&self.path);
+            let _ = disk::remove(&self.path);
         }
     }
 }

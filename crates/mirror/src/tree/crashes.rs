@@ -1,0 +1,188 @@
+//! The power cut before every step of seeded histories of a tree: what is left is a valid cache, and is completed.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use granary_nix::{CacheInfo, Compression, Hash, HashPart, NarInfo, PublicKeys, SecretKey, StorePath};
+use granary_placement::report::{Refusal, RefusalReason};
+
+use super::disk::{self, power};
+use super::{Contents, Tree, TreeError};
+use crate::verify::verify_tree;
+
+/// Histories, each of which is interrupted before every step.
+const SEEDS: u64 = 8;
+/// Interruptions that all of them must come to.
+const LEAST: usize = 1000;
+
+/// Numbers that look random.
+struct Numbers(u64, u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.1 += 1;
+        let digest = Hash::of(&[self.0.to_le_bytes(), self.1.to_le_bytes()].concat());
+        digest.as_bytes().iter().take(4).fold(0, |sum, byte| sum << 8 | usize::from(*byte)) % bound
+    }
+}
+
+/// What a tree is brought to: everything is in the catalog at first, some of it is published, some of it refused, and at
+/// last the catalog keeps only what is needed.
+struct History {
+    key: SecretKey,
+    artifacts: Vec<(NarInfo, Vec<u8>)>,
+    published: HashSet<HashPart>,
+    refused: HashSet<HashPart>,
+    wanted: HashSet<HashPart>,
+}
+
+impl History {
+    fn new(seed: u64) -> Self {
+        let mut numbers = Numbers(seed, 0);
+        let key = SecretKey::from_seed("test-1", &[1; 32]).unwrap();
+        let mut artifacts: Vec<(NarInfo, Vec<u8>)> = Vec::new();
+        let (mut published, mut refused, mut wanted) = (HashSet::new(), HashSet::new(), HashSet::new());
+        for number in 0..7 {
+            let name = format!("{seed}-{number}");
+            let digest = Hash::of(name.as_bytes()).to_nix32();
+            let path = StorePath::parse_base_name(&format!("{}-a{name}", &digest[..32])).unwrap();
+            // Some have one content, and so one NAR file.
+            let nar = format!("nar {}", numbers.below(5)).repeat(20).into_bytes();
+            let mut references: Vec<StorePath> =
+                artifacts.iter().map(|(info, _)| info.store_path.clone()).collect();
+            references.retain(|_| numbers.below(3) == 0);
+            references.sort();
+            let stated = numbers.below(2) == 0;
+            let mut info = NarInfo {
+                store_path: path.clone(),
+                url: "x".into(),
+                compression: Compression::None,
+                file_hash: stated.then(|| Hash::of(&nar)),
+                file_size: stated.then_some(nar.len() as u64),
+                nar_hash: Hash::of(&nar),
+                nar_size: nar.len() as u64,
+                references,
+                deriver: None,
+                system: None,
+                sigs: Vec::new(),
+                ca: None,
+            };
+            info.sigs = vec![key.sign(&info.fingerprint())];
+            match numbers.below(4) {
+                0 => drop(refused.insert(path.hash_part())),
+                1 => {}
+                _ => drop(published.insert(path.hash_part())),
+            }
+            if numbers.below(2) == 0 {
+                let closed = info.references.iter().all(|reference| wanted.contains(&reference.hash_part()));
+                wanted.extend(closed.then_some(path.hash_part()));
+            }
+            artifacts.push((info, nar));
+        }
+        Self { key, artifacts, published, refused, wanted }
+    }
+
+    /// All of it, or what is left to do of it.
+    fn play(&self, directory: &Path) -> Result<(), TreeError> {
+        let tree = Tree::open(directory, &CacheInfo::default())?;
+        tree.put_in_catalog(self.artifacts.iter().map(|(info, _)| info))?;
+        for (info, nar) in &self.artifacts {
+            let hash = info.store_path.hash_part();
+            if self.published.contains(&hash) && !tree.still_holds(&hash) {
+                let file = tree.temp();
+                disk::write(file.path(), nar).map_err(TreeError::io("write", file.path()))?;
+                let contents = Contents { file_hash: Hash::of(nar), file_size: nar.len() as u64 };
+                tree.publish(info, &contents, file)?;
+            }
+        }
+        for hash in self.published.iter().chain(&self.refused) {
+            tree.put_in_quarantine(hash, &refusal(hash))?;
+        }
+        tree.prune_quarantine(&self.refused)?;
+        tree.prune_catalog(&self.wanted).map(drop)
+    }
+
+    fn keys(&self) -> PublicKeys {
+        [self.key.public_key()].into_iter().collect()
+    }
+
+    /// Nothing but the name of the cache may be missing, and only before there is anything in it.
+    fn check(&self, directory: &Path, when: &str) {
+        if directory.join(".granary/lock").exists() {
+            let check = verify_tree(directory, &self.keys()).unwrap();
+            let early = !directory.join("nix-cache-info").exists() && check.artifacts == 0;
+            let mut faults = check.faults;
+            faults.retain(|fault| !(early && fault.path == "nix-cache-info"));
+            assert_eq!(faults, [], "{when}");
+        }
+    }
+}
+
+fn refusal(hash: &HashPart) -> Refusal {
+    let (store_path, reason) = (hash.to_string(), RefusalReason::NarHash);
+    Refusal { store_path, reason, message: "m".into(), source: "s".into() }
+}
+
+/// Every file but the disk's id; of the records, which have the time in them, only the names.
+fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut open, mut files) = (vec![directory.to_owned()], BTreeMap::new());
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if !path.ends_with(".granary/id") {
+            let timed = path.extension().is_some_and(|extension| extension == "json");
+            let content = if timed { Vec::new() } else { fs::read(&path).unwrap() };
+            files.insert(path.strip_prefix(directory).unwrap().to_owned(), content);
+        }
+    }
+    files
+}
+
+/// A directory on a filesystem in memory, where there is one: what is lost is decided by the test.
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// One history, interrupted before each of its steps, and again while it is completed. How many interruptions.
+fn interrupt(seed: u64, power_cut: bool) -> usize {
+    let history = History::new(seed);
+    let mut numbers = Numbers(seed, 1000);
+    let whole = directory();
+    let (result, off) = power::run(usize::MAX, || history.play(whole.path()));
+    result.unwrap();
+    history.check(whole.path(), "undisturbed");
+    let (expected, steps) = (files(whole.path()), off.steps());
+    let mut count = 0;
+    for step in 0..steps {
+        let directory = directory();
+        for (time, steps) in [step, numbers.below(steps)].into_iter().enumerate() {
+            let (result, off) = power::run(steps, || history.play(directory.path()));
+            count += usize::from(result.is_err());
+            if power_cut {
+                off.lose_unsynced(|count| numbers.below(count));
+            }
+            history.check(directory.path(), &format!("seed {seed}, step {step}, time {time}: {steps}"));
+        }
+        history.play(directory.path()).unwrap();
+        history.check(directory.path(), &format!("seed {seed}, step {step}, completed"));
+        let found = files(directory.path());
+        let names =
+            found.keys().chain(expected.keys()).filter(|name| found.get(*name) != expected.get(*name));
+        let names: Vec<&PathBuf> = names.collect();
+        assert!(names.is_empty(), "seed {seed}, step {step}: not as undisturbed: {names:?}");
+    }
+    count
+}
+
+#[test]
+fn a_process_that_ends_before_any_step_leaves_a_valid_cache() {
+    let count: usize = (0..SEEDS).map(|seed| interrupt(seed, false)).sum();
+    assert!(count >= LEAST, "{count} interruptions");
+}
+
+#[test]
+fn a_machine_that_stops_before_any_step_leaves_a_valid_cache() {
+    let count: usize = (0..SEEDS).map(|seed| interrupt(seed, true)).sum();
+    assert!(count >= LEAST, "{count} interruptions");
+}

@@ -1,0 +1,117 @@
+//! A machine whose power can be cut before any step, for the thread that uses it.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What is about to be done.
+pub(in super::super) enum Event<'e> {
+    Write(&'e Path),
+    Sync(&'e Path),
+    Rename(&'e Path, &'e Path),
+    Remove(&'e Path),
+    SyncDirectory(&'e Path),
+}
+
+/// A name whose change has not been synced, and what it stood for before.
+struct Loose {
+    name: PathBuf,
+    before: Option<Vec<u8>>,
+}
+
+#[derive(Default)]
+struct Machine {
+    /// Steps until the power is cut.
+    left: usize,
+    done: usize,
+    /// Files whose content has not been synced.
+    unwritten: HashSet<PathBuf>,
+    /// In the order of the changes.
+    loose: Vec<Loose>,
+}
+
+thread_local! {
+    static MACHINE: RefCell<Option<Machine>> = const { RefCell::new(None) };
+}
+
+/// Runs `work` on a machine that stops before step number `steps`. What it returned, and how many steps were done.
+pub(in super::super) fn run<T>(steps: usize, work: impl FnOnce() -> T) -> (T, Off) {
+    MACHINE.set(Some(Machine { left: steps, ..Machine::default() }));
+    let result = work();
+    let machine = MACHINE.take().unwrap();
+    (result, Off(machine))
+}
+
+/// Asked before each step; fails from the step on at which the power is cut.
+pub(super) fn tell(event: &Event<'_>) -> io::Result<()> {
+    MACHINE.with_borrow_mut(|machine| {
+        let Some(machine) = machine else { return Ok(()) };
+        machine.left = machine.left.checked_sub(1).ok_or_else(|| io::Error::other("the power is cut"))?;
+        machine.done += 1;
+        machine.note(event);
+        Ok(())
+    })
+}
+
+impl Machine {
+    fn note(&mut self, event: &Event<'_>) {
+        match *event {
+            Event::Write(path) => {
+                self.unwritten.insert(path.to_owned());
+            }
+            Event::Sync(path) => {
+                self.unwritten.remove(path);
+            }
+            Event::Rename(from, to) => {
+                self.loose.push(Loose { name: to.to_owned(), before: fs::read(to).ok() });
+                if self.unwritten.remove(from) {
+                    self.unwritten.insert(to.to_owned());
+                } else {
+                    self.unwritten.remove(to);
+                }
+            }
+            Event::Remove(path) => {
+                self.loose.push(Loose { name: path.to_owned(), before: fs::read(path).ok() });
+            }
+            Event::SyncDirectory(path) => self.loose.retain(|loose| loose.name.parent() != Some(path)),
+        }
+    }
+}
+
+/// A machine without power, and a disk that has not yet been looked at.
+pub(in super::super) struct Off(Machine);
+
+impl Off {
+    /// Steps that were done.
+    pub(in super::super) fn steps(&self) -> usize {
+        self.0.done
+    }
+
+    /// Loses what was not synced: half of each such file's content; and of the names that were changed, for each
+    /// directory, the changes after one that `choose` picks out of so many.
+    pub(in super::super) fn lose_unsynced(self, mut choose: impl FnMut(usize) -> usize) {
+        for file in &self.0.unwritten {
+            if let Ok(bytes) = fs::read(file) {
+                fs::write(file, &bytes[..bytes.len() / 2]).unwrap();
+            }
+        }
+        let mut directories: Vec<&Path> =
+            self.0.loose.iter().filter_map(|loose| loose.name.parent()).collect();
+        directories.sort_unstable();
+        directories.dedup();
+        for directory in directories {
+            let loose: Vec<&Loose> =
+                self.0.loose.iter().filter(|loose| loose.name.parent() == Some(directory)).collect();
+            let kept = choose(loose.len() + 1);
+            for Loose { name, before } in loose[kept..].iter().rev() {
+                match before {
+                    Some(content) => fs::write(name, content).unwrap(),
+                    // It may have been removed, or never made, after the change was noted.
+                    None => drop(fs::remove_file(name)),
+                }
+            }
+        }
+    }
+}
