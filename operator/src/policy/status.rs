@@ -19,7 +19,8 @@ use crate::{map::policies, metrics::PolicyNumbers};
 /// mirrors take to fetch a map and the operator to ask them.
 const SETTLING: Duration = Duration::from_secs(30);
 
-const ACCEPTED: &str = "Accepted";
+/// The condition that says whether the policy can be carried out in full.
+pub const ACCEPTED: &str = "Accepted";
 const CATALOG_RESOLVED: &str = "CatalogResolved";
 /// The condition that says whether every copy is there.
 pub const SATISFIED: &str = "Satisfied";

@@ -1,17 +1,17 @@
 //! Step 4: the only writes: the status, and events about what has turned.
 
-use granary_crds::{ReplicationPolicy, ReplicationPolicyStatus, find_condition};
+use granary_crds::{Condition, ReplicationPolicy, ReplicationPolicyStatus, find_condition, set_condition};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Resource, ResourceExt,
-    api::{Patch, PatchParams},
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
     core::DeserializeGuard,
     runtime::events::{Event, EventType},
 };
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use super::status::SATISFIED;
+use super::status::{ACCEPTED, SATISFIED};
 use crate::context::Context;
 
 /// Owns the fields of the status and nothing else.
@@ -42,18 +42,32 @@ pub async fn unreadable(context: &Context, object: &DeserializeGuard<Replication
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     warn!(namespace, name, why, "the policy cannot be read; what it last asked for stays in force");
     let message = format!("the object cannot be read: {why}; what it last asked for stays in force");
-    let condition = json!({
-        "type": "Accepted", "status": "False", "reason": "Invalid", "message": message,
-        "observedGeneration": object.meta().generation,
-        "lastTransitionTime": jiff::Timestamp::now(),
-    });
-    // The API server may refuse it, because the object as a whole is not valid. The event then has to do.
-    let status = json!({"conditions": [condition]});
-    if let Err(error) = patch(context, UNREADABLE_MANAGER, &namespace, &name, status).await {
+    if let Err(error) = condition(context, object, &message).await {
         warn!(namespace, name, %error, "the status of the unreadable policy was not written");
     }
     let event = event(EventType::Warning, "Invalid", "Read", &message);
     publish(context, &object.object_ref(&()), &event).await;
+}
+
+/// Sets the condition of an object that cannot be read. Merged, not applied, because the API server applies nothing to an object
+/// that does not fit its schema; and since a merge replaces the whole list, it is read before. Figures that stand are left alone.
+async fn condition(
+    context: &Context,
+    object: &DeserializeGuard<ReplicationPolicy>,
+    message: &str,
+) -> Result<(), kube::Error> {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let resource = ApiResource::erase::<ReplicationPolicy>(&());
+    let api = Api::<DynamicObject>::namespaced_with(context.client.clone(), &namespace, &resource);
+    let Some(there) = api.get_opt(&name).await? else { return Ok(()) };
+    let conditions = there.data.pointer("/status/conditions").cloned().unwrap_or_default();
+    let mut conditions: Vec<Condition> = serde_json::from_value(conditions).unwrap_or_default();
+    let generation = object.meta().generation;
+    let now = jiff::Timestamp::now();
+    set_condition(&mut conditions, ACCEPTED, Some(false), "Invalid", message, generation, now);
+    let parameters = PatchParams { field_manager: Some(UNREADABLE_MANAGER.into()), ..PatchParams::default() };
+    let patch = json!({"metadata": {"uid": object.meta().uid}, "status": {"conditions": conditions}});
+    api.patch_status(&name, &parameters, &Patch::Merge(patch)).await.map(drop)
 }
 
 async fn patch(
@@ -117,7 +131,7 @@ mod tests {
         let status = |holds: Option<bool>, reason| {
             let mut status = ReplicationPolicyStatus::default();
             let now = jiff::Timestamp::UNIX_EPOCH;
-            granary_crds::set_condition(&mut status.conditions, SATISFIED, holds, reason, "", None, now);
+            set_condition(&mut status.conditions, SATISFIED, holds, reason, "", None, now);
             status
         };
         let reason = |before: Option<&ReplicationPolicyStatus>, after: &ReplicationPolicyStatus| {
