@@ -30,7 +30,8 @@ async fn an_unreadable_object_is_told_and_stops_nothing_else(space: &Space<'_>) 
     };
     look_after("before").await?;
     for (kind, condition) in [("cachemirror", "Ready"), ("replicationpolicy", "Accepted")] {
-        is_told(space, kind, condition).await?;
+        let said = space.condition(kind, BROKEN, condition, "False", TOLD).await?;
+        ensure!(said.contains("cannot be read"), "{kind}: {said}");
     }
     is_counted(space).await?;
 
@@ -70,22 +71,6 @@ async fn store(space: &Space<'_>, kind: &str, resource: &str, spec: &Value) -> R
     let fields = spec.as_object().context("a spec has fields")?;
     ensure!(fields.iter().all(|(name, value)| stored["spec"][name] == *value), "{stored}");
     Ok(())
-}
-
-/// By a condition, or at least by an event: the API server may refuse any change of an object that is not valid.
-async fn is_told(space: &Space<'_>, kind: &str, condition: &str) -> Result<()> {
-    wait_for(&format!("{kind} {BROKEN} to be told about"), TOLD, async || {
-        let object = space.get(&[kind, BROKEN]).await?;
-        let events = space.get(&["events", "--field-selector", "involvedObject.name=broken"]).await?;
-        let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
-        let failed = |one: &&Value| one["type"] == condition && one["status"] == "False";
-        let about = |event: &&Value| event["involvedObject"]["kind"] == object["kind"];
-        let events = events["items"].as_array().into_iter().flatten().filter(about);
-        let mut said = conditions.filter(failed).chain(events).filter_map(|one| one["message"].as_str());
-        ensure!(said.any(|said| said.contains("cannot be read")), "{object}");
-        Ok(())
-    })
-    .await
 }
 
 /// The replica that leads counts it as an error of its kind.
