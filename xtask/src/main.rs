@@ -57,7 +57,7 @@ enum Command {
         #[arg(long)]
         base: bool,
     },
-    /// Builds the OCI images of operator and mirror, byte for byte the same from the same sources.
+    /// Builds the OCI images of operator and mirror, byte for byte the same from the same programs and packages.
     Images {
         /// Where the image tars go; the cache folder when absent.
         #[arg(long)]
