@@ -68,7 +68,7 @@ pub fn free_port() -> Result<u16> {
 fn configuration(root: &Path, state: &Path, port: u16) -> String {
     let (root, state) = (root.display(), state.display());
     format!(
-        "daemon off;\nuser root;\nworker_processes auto;\npid {state}/nginx.pid;\nevents {{ worker_connections 1024; }}\nhttp {{\n  access_log off;\n  sendfile on;\n  tcp_nopush on;\n  keepalive_requests 1000000;\n  \
+        "daemon off;\nuser root;\nworker_processes auto;\npid {state}/nginx.pid;\nevents {{ worker_connections 1024; }}\nhttp {{\n  access_log off;\n  log_not_found off;\n  sendfile on;\n  tcp_nopush on;\n  keepalive_requests 1000000;\n  \
          client_body_temp_path {state}/body;\n  proxy_temp_path {state}/proxy;\n  fastcgi_temp_path {state}/fastcgi;\n  uwsgi_temp_path {state}/uwsgi;\n  scgi_temp_path {state}/scgi;\n  \
          server {{ listen 127.0.0.1:{port}; root {root}; }}\n}}\n"
     )
