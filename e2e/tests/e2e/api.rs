@@ -10,7 +10,6 @@ use granary_e2e::paths;
 use serde_json::{Value, json};
 
 use crate::case::{Space, cases};
-use crate::world::OPERATOR;
 use refused::{Bad, mirror, policy};
 
 cases![
@@ -21,22 +20,8 @@ cases![
     every_example_of_the_book_and_the_readme_is_taken,
 ];
 
-/// Installs the definitions if no test has done so. The operator is not needed here.
-async fn definitions(space: &Space<'_>) -> Result<()> {
-    let names = ["get", "crd", "cachemirrors.granary.dev", "replicationpolicies.granary.dev"];
-    if space.cluster.kubectl(&names).await.is_err() {
-        let chart = paths::repository().join("charts/granary-crds").display().to_string();
-        let release = ["upgrade", "--install", "--create-namespace", "--namespace", OPERATOR, "granary-crds"];
-        space.cluster.helm(&[release.as_slice(), &[&chart]].concat()).await?;
-    }
-    for name in &names[2..] {
-        space.cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=20s", "crd", name]).await?;
-    }
-    Ok(())
-}
-
 async fn both_kinds_are_established_and_found_by_their_short_names(space: &Space<'_>) -> Result<()> {
-    definitions(space).await?;
+    space.world.definitions().await?;
     for definition in ["cachemirrors.granary.dev", "replicationpolicies.granary.dev"] {
         // A schema that is not structural would be taken, and nothing would be pruned or given defaults.
         let object = space.cluster.get(&["crd", definition]).await?;
@@ -53,7 +38,7 @@ async fn both_kinds_are_established_and_found_by_their_short_names(space: &Space
 }
 
 async fn a_bad_object_is_refused_with_words_that_say_what_to_do(space: &Space<'_>) -> Result<()> {
-    definitions(space).await?;
+    space.world.definitions().await?;
     let table: Vec<Bad> = refused::mirrors().into_iter().chain(refused::policies()).collect();
     let mut objects: Vec<Value> = table.iter().map(|bad| bad.object.clone()).collect();
     // The table would show nothing if its bases were bad themselves.
@@ -78,7 +63,7 @@ async fn a_bad_object_is_refused_with_words_that_say_what_to_do(space: &Space<'_
 }
 
 async fn an_unknown_field_is_refused(space: &Space<'_>) -> Result<()> {
-    definitions(space).await?;
+    space.world.definitions().await?;
     for object in [
         mirror("unknown", &json!({"spec": {"replica": 1}})),
         mirror("unknown", &json!({"spec": {"storage": {"filesystem": {"path": "/srv"}}}})),
@@ -93,7 +78,7 @@ async fn an_unknown_field_is_refused(space: &Space<'_>) -> Result<()> {
 }
 
 async fn the_storage_of_a_mirror_cannot_change_and_its_capacity_can(space: &Space<'_>) -> Result<()> {
-    definitions(space).await?;
+    space.world.definitions().await?;
     // Suspended, so that the operator starts nothing for it.
     space.apply(&mirror("kept", &json!({"spec": {"suspend": true}})).to_string()).await?;
     let patch = async |filesystem: Value| {
@@ -112,7 +97,7 @@ async fn the_storage_of_a_mirror_cannot_change_and_its_capacity_can(space: &Spac
 }
 
 async fn every_example_of_the_book_and_the_readme_is_taken(space: &Space<'_>) -> Result<()> {
-    definitions(space).await?;
+    space.world.definitions().await?;
     let repository = paths::repository();
     let mut pages = vec![repository.join("README.md")];
     for entry in fs::read_dir(repository.join("docs/src")).context("the book is not there")? {

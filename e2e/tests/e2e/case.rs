@@ -46,6 +46,8 @@ type Code = for<'a> fn(&'a Space<'a>) -> Pin<Box<dyn Future<Output = Result<()>>
 pub struct Case {
     pub topic: &'static str,
     pub test: &'static str,
+    /// Whether no other test may run meanwhile, since this one hurts what all of them use.
+    pub alone: bool,
     pub code: Code,
 }
 
@@ -63,16 +65,19 @@ impl Case {
     }
 }
 
-/// Lists async functions of a module as cases.
+/// Lists async functions of a module as cases; `#[alone]` before those that hurt a node or the operator.
 macro_rules! cases {
-    ($($test:ident),* $(,)?) => {
+    ($($(#[$alone:ident])? $test:ident),* $(,)?) => {
         pub fn cases() -> Vec<$crate::case::Case> {
             vec![$($crate::case::Case {
                 topic: module_path!(),
                 test: stringify!($test),
+                alone: $crate::case::cases!(@ $($alone)?),
                 code: |space| Box::pin($test(space)),
             }),*]
         }
     };
+    (@) => { false };
+    (@ alone) => { true };
 }
 pub(crate) use cases;

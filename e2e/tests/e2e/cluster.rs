@@ -14,8 +14,11 @@ use crate::{farm, probe};
 cases![
     nodes_stand_where_they_should,
     pods_run_on_every_node_and_are_reached,
+    #[alone]
     a_node_that_is_cut_off_is_noticed_and_comes_back,
+    #[alone]
     a_paused_node_is_noticed_and_goes_on,
+    #[alone]
     a_crashed_node_loses_its_pods_and_gets_them_back,
     a_lost_disk_is_empty,
     an_upstream_stops_and_falls_silent,

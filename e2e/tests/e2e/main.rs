@@ -1,8 +1,8 @@
 //! Tests on a real cluster: one cluster for all of them, one namespace for each.
 //!
 //! The program puts itself into namespaces (`granary_e2e::namespace`), so that it can be started like any other test;
-//! without the cluster's programs it says what to run instead. Tests run one after another, since many of them hurt a
-//! node that the others need. An argument filters by name, as usual.
+//! without the cluster's programs it says what to run instead. Three tests run at once, apart from those that hurt a
+//! node or the operator, which run alone. An argument filters by name, as usual.
 
 mod api;
 mod bad_input;
@@ -52,7 +52,8 @@ fn run() -> Result<ExitCode> {
     match namespace::enter()? {
         Role::Finished(code) => Ok(code),
         Role::Inside(run) => {
-            arguments.test_threads = Some(1);
+            // More would wait for the processors, and a test of how soon something is told would fail for nothing.
+            arguments.test_threads = arguments.test_threads.or(Some(3));
             let trials = trials(Some(run))?;
             Ok(libtest_mimic::run(&arguments, trials).exit_code())
         }

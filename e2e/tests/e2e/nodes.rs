@@ -7,8 +7,11 @@ use crate::case::{Space, cases};
 use crate::farm::{Farm, SYNC, Site, TOLD, root};
 
 cases![
+    #[alone]
     a_lost_node_is_told_within_a_minute_and_the_others_serve,
+    #[alone]
     a_paused_node_is_told_and_the_others_serve,
+    #[alone]
     a_crashed_node_comes_back_with_its_data,
     a_lost_disk_is_told_and_filled_again,
 ];

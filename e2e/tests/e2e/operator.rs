@@ -12,9 +12,11 @@ use crate::farm::{Farm, SYNC, TOLD, hash_part, metric, root};
 use crate::world::OPERATOR;
 
 cases![
+    #[alone]
     without_the_operator_mirrors_serve_and_sync,
     owned_objects_that_are_deleted_or_edited_return,
     a_deleted_pod_finds_its_data_again,
+    #[alone]
     of_two_operators_one_writes,
     a_deleted_mirror_leaves_nothing_but_its_data,
     a_suspended_mirror_is_left_alone,

@@ -11,7 +11,10 @@ use crate::case::{Space, cases};
 use crate::farm::{self, Farm, TOLD, root};
 use crate::world::OPERATOR;
 
-cases![an_unreadable_object_is_told_and_stops_nothing_else];
+cases![
+    #[alone]
+    an_unreadable_object_is_told_and_stops_nothing_else
+];
 
 async fn an_unreadable_object_is_told_and_stops_nothing_else(space: &Space<'_>) -> Result<()> {
     let farm = Farm::prepare(space, "zstd").await?;

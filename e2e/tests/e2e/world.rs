@@ -13,7 +13,7 @@ use granary_e2e::paths;
 use granary_e2e::wait::wait_for;
 use libtest_mimic::Failed;
 use tokio::runtime::Runtime;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, RwLock};
 
 use crate::case::{Case, Space};
 use crate::probe;
@@ -27,8 +27,10 @@ pub struct World {
     run: Run,
     // The reason is a text, since every later test is told it too.
     cluster: OnceCell<Result<Cluster, String>>,
+    definitions: OnceCell<Result<(), String>>,
     operator: OnceCell<Result<(), String>>,
     port: AtomicU16,
+    gate: RwLock<()>,
 }
 
 /// The operator's namespace.
@@ -46,8 +48,10 @@ impl World {
             runtime,
             run,
             cluster: OnceCell::new(),
+            definitions: OnceCell::new(),
             operator: OnceCell::new(),
             port: AtomicU16::new(9000),
+            gate: RwLock::new(()),
         })
     }
 
@@ -58,6 +62,12 @@ impl World {
 
     async fn run_case(&self, case: &Case) -> Result<()> {
         let cluster = self.cluster().await?;
+        // Held until the harm is repaired.
+        let (_alone, _together) = if case.alone {
+            (Some(self.gate.write().await), None)
+        } else {
+            (None, Some(self.gate.read().await))
+        };
         let namespace = case.namespace();
         cluster.create_namespace(&namespace).await?;
         let port = self.port.fetch_add(10, Ordering::Relaxed);
@@ -79,7 +89,7 @@ impl World {
             );
         }
         // A node that a failed test left cut off, paused or down would fail all that follow.
-        let repaired = cluster.repair().await;
+        let repaired = if case.alone { cluster.repair().await } else { Ok(()) };
         let deleted = cluster.delete_namespace(&namespace).await;
         result.and(repaired).and(deleted)
     }
@@ -90,8 +100,17 @@ impl World {
         cluster.await.as_ref().map_err(|reason| anyhow::anyhow!("there is no cluster: {reason}"))
     }
 
+    /// Installs the definitions with Helm, once.
+    pub async fn definitions(&self) -> Result<()> {
+        let cluster = self.cluster().await?;
+        let install = async || install_definitions(cluster).await.map_err(|error| format!("{error:#}"));
+        let installed = self.definitions.get_or_init(install).await;
+        installed.as_ref().map_err(|reason| anyhow::anyhow!("there are no definitions: {reason}")).copied()
+    }
+
     /// Installs the definitions and the operator with Helm, once.
     pub async fn operator(&self) -> Result<()> {
+        self.definitions().await?;
         let cluster = self.cluster().await?;
         let install = async || install(cluster).await.map_err(|error| format!("{error:#}"));
         let installed = self.operator.get_or_init(install).await;
@@ -136,19 +155,29 @@ fn said(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
+const RELEASE: [&str; 5] = ["upgrade", "--install", "--create-namespace", "--namespace", OPERATOR];
+
+fn chart(name: &str) -> String {
+    paths::repository().join("charts").join(name).display().to_string()
+}
+
+async fn install_definitions(cluster: &Cluster) -> Result<()> {
+    cluster.helm(&[&RELEASE[..], &["granary-crds", &chart("granary-crds")]].concat()).await?;
+    for name in ["cachemirrors.granary.dev", "replicationpolicies.granary.dev"] {
+        cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=20s", "crd", name]).await?;
+    }
+    Ok(())
+}
+
 async fn install(cluster: &Cluster) -> Result<()> {
     let start = Instant::now();
-    let charts = paths::repository().join("charts");
-    let chart = |name: &str| charts.join(name).display().to_string();
-    let release = ["upgrade", "--install", "--create-namespace", "--namespace", OPERATOR];
-    cluster.helm(&[&release[..], &["granary-crds", &chart("granary-crds")]].concat()).await?;
     let images = [
         "--set",
         "image.repository=granary.test/operator,image.tag=dev",
         "--set",
         "mirrorImage.repository=granary.test/mirror,mirrorImage.tag=dev",
     ];
-    cluster.helm(&[&release[..], &["granary", &chart("granary")], &images[..]].concat()).await?;
+    cluster.helm(&[&RELEASE[..], &["granary", &chart("granary")], &images[..]].concat()).await?;
     let result = rolled_out(cluster).await;
     if result.is_err() {
         eprintln!("=== what explains that the operator does not start\n{}", cluster.explain(OPERATOR).await);
