@@ -25,6 +25,7 @@ pub struct Metrics {
     policy_copies: IntGaugeVec,
     policy_below_target: IntGaugeVec,
     policy_refused: IntGaugeVec,
+    policy_accepted: IntGaugeVec,
 }
 
 /// The numbers of one policy.
@@ -40,6 +41,8 @@ pub struct PolicyNumbers {
     pub below_target: u64,
     /// Artifacts refused, summed over mirrors.
     pub refused: u64,
+    /// 1 if it can be placed in full, else 0.
+    pub accepted: u64,
 }
 
 fn gauge(value: u64) -> i64 {
@@ -96,6 +99,11 @@ impl Metrics {
                 &policy,
             )?,
             policy_refused: gauges("policy_refused", "Artifacts refused, summed over mirrors.", &policy)?,
+            policy_accepted: gauges(
+                "policy_accepted",
+                "1 while a policy can be placed in full, else 0.",
+                &policy,
+            )?,
             registry,
         };
         #[cfg(target_os = "linux")]
@@ -171,10 +179,11 @@ impl Metrics {
             &self.policy_copies,
             &self.policy_below_target,
             &self.policy_refused,
+            &self.policy_accepted,
         ];
-        if let Some(PolicyNumbers { artifacts, wanted, total, below_target, refused }) = numbers {
-            for (family, value) in families.into_iter().zip([artifacts, wanted, total, below_target, refused])
-            {
+        if let Some(PolicyNumbers { artifacts, wanted, total, below_target, refused, accepted }) = numbers {
+            let values = [artifacts, wanted, total, below_target, refused, accepted];
+            for (family, value) in families.into_iter().zip(values) {
                 family.with_label_values(&labels).set(gauge(value));
             }
         } else {
@@ -200,10 +209,13 @@ mod tests {
     #[test]
     fn the_series_of_a_policy_go_with_it() {
         let metrics = Metrics::new().unwrap();
-        let numbers = PolicyNumbers { artifacts: 4, wanted: 8, total: 7, below_target: 1, refused: 2 };
+        let numbers =
+            PolicyNumbers { artifacts: 4, wanted: 8, total: 7, below_target: 1, refused: 2, accepted: 1 };
         metrics.policy("ns", "stable", Some(numbers));
         let series = "granary_operator_policy_copies_wanted{namespace=\"ns\",policy=\"stable\"} 8";
-        assert!(metrics.text().unwrap().contains(series));
+        let accepted = "granary_operator_policy_accepted{namespace=\"ns\",policy=\"stable\"} 1";
+        let text = metrics.text().unwrap();
+        assert!(text.contains(series) && text.contains(accepted), "{text}");
         metrics.policy("ns", "stable", None);
         assert!(!metrics.text().unwrap().contains("stable"));
     }

@@ -222,6 +222,11 @@ async fn operators(space: &Space<'_>) -> Result<Vec<String>> {
     Ok(living.filter_map(|pod| Some(pod["metadata"]["name"].as_str()?.to_owned())).collect())
 }
 
+/// The metrics of the replica that acts.
+pub async fn leader_metrics(space: &Space<'_>) -> Result<String> {
+    metrics(space, &one_leader(space).await?).await
+}
+
 async fn metrics(space: &Space<'_>, pod: &str) -> Result<String> {
     let object = space.cluster.get(&["-n", OPERATOR, "pod", pod]).await?;
     let ip = object["status"]["podIP"].as_str().context("the operator has no address")?;

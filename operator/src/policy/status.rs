@@ -121,6 +121,9 @@ pub fn numbers(status: &ReplicationPolicyStatus) -> PolicyNumbers {
         total: unsigned(status.copies_total),
         below_target: unsigned(status.below_target),
         refused: unsigned(status.refused),
+        accepted: find_condition(&status.conditions, ACCEPTED)
+            .is_some_and(|condition| condition.status == "True")
+            .into(),
     }
 }
 
