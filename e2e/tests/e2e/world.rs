@@ -166,7 +166,15 @@ async fn install_definitions(cluster: &Cluster) -> Result<()> {
     for name in ["cachemirrors.granary.dev", "replicationpolicies.granary.dev"] {
         cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=20s", "crd", name]).await?;
     }
-    Ok(())
+    // Discovery and the published schemas follow the establishment by a moment, each on its own.
+    wait_for("both kinds to be found and explained", Duration::from_secs(30), async || {
+        cluster.kubectl(&["get", "cmir,rpol,granary", "--all-namespaces"]).await?;
+        for kind in ["cachemirror", "replicationpolicy"] {
+            cluster.kubectl(&["explain", &format!("{kind}.spec")]).await?;
+        }
+        Ok(())
+    })
+    .await
 }
 
 async fn install(cluster: &Cluster) -> Result<()> {
