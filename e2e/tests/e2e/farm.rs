@@ -135,6 +135,16 @@ impl<'a> Farm<'a> {
         Ok(object["status"]["mirrors"][0].clone())
     }
 
+    /// Waits until the status names this disk: it follows the mirror's own report by a few seconds.
+    pub async fn has_disk(&self, site: &Site, disk: &Value) -> Result<()> {
+        wait_for("the status to name the disk", TOLD, async || {
+            let replica = self.replica(site).await?;
+            ensure!(replica["disk"] == *disk, "{replica} has not the disk {disk}");
+            Ok(())
+        })
+        .await
+    }
+
     /// Substitutes with the real nix from one mirror alone.
     pub async fn substitute(&self, site: &Site, roots: &[String]) -> Result<()> {
         let result = nix_client::substitute(&site.url, roots, &self.key).await;

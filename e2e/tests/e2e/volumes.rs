@@ -39,7 +39,7 @@ async fn on_volumes(space: &Space<'_>, farm: &Farm<'_>) -> Result<()> {
     space.apply(&policy("tools", std::slice::from_ref(&less), 2).to_string()).await?;
     farm.satisfied("tools").await?;
 
-    let status = space.get(&["cachemirror", NAME]).await?["status"]["mirrors"].clone();
+    let status = replicas_with_disks(space).await?;
     let replicas = status.as_array().context("the status names no replicas")?;
     assert_eq!(replicas.len(), 2, "{status}");
     assert_ne!(replicas[0]["zone"], replicas[1]["zone"], "both in one zone: {status}");
@@ -70,12 +70,23 @@ async fn on_volumes(space: &Space<'_>, farm: &Farm<'_>) -> Result<()> {
     .await?;
     space.apply(&mirror.to_string()).await?;
     farm.satisfied("tools").await?;
-    let again = space.get(&["cachemirror", NAME]).await?["status"]["mirrors"].clone();
+    let again = replicas_with_disks(space).await?;
     for ordinal in 0..2 {
         assert_eq!(again[ordinal]["disk"], status[ordinal]["disk"], "another disk: {again}");
     }
     assert_eq!(downloads()?, downloaded, "something was downloaded again");
     Ok(())
+}
+
+/// The replicas in the status, as soon as it names the disk of each: it follows the reports by a few seconds.
+async fn replicas_with_disks(space: &Space<'_>) -> Result<Value> {
+    wait_for("a status that names every disk", TOLD, async || {
+        let mirrors = space.get(&["cachemirror", NAME]).await?["status"]["mirrors"].clone();
+        let named = mirrors.as_array().is_some_and(|all| all.iter().all(|mirror| mirror["disk"].is_string()));
+        ensure!(named, "{mirrors}");
+        Ok(mirrors)
+    })
+    .await
 }
 
 fn cache_mirror(space: &Space<'_>, farm: &Farm<'_>) -> Value {
