@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use granary_nix::StorePath;
 
 /// One mirror of Nix binary caches: pulls, verifies, publishes, and serves with nginx.
 #[derive(Debug, Parser)]
@@ -38,7 +39,11 @@ pub enum Command {
     /// Make a directory and give it to a user; a pod's init container does it as root
     Prepare(Prepare),
     /// Sync once and exit: 0 when everything wanted is here and verified, 1 when anything is not
-    Sync(Configured),
+    Sync(Sync),
+    /// Copy a closure, or everything, from a cache to a directory or a disk for an isolated site. Exit 1 on any fault
+    Export(Export),
+    /// Copy a closure, or everything, from a directory or a disk into a mirror's directory. Exit 1 on any fault
+    Import(Import),
     /// Check a whole tree: signatures, hashes, sizes, references. Exit 1 on any fault, one line each
     Verify(Verify),
     /// Say of narinfo files whether they parse and which signatures hold. Exit 1 on any fault
@@ -51,7 +56,7 @@ impl Command {
     pub fn log_level(&self) -> &'static str {
         match self {
             Self::Run(_) | Self::Agent(_) | Self::Front(_) | Self::Prepare(_) => "info",
-            Self::Sync(_) | Self::Verify(_) | Self::Narinfo(_) => "error",
+            Self::Sync(_) | Self::Export(_) | Self::Import(_) | Self::Verify(_) | Self::Narinfo(_) => "error",
         }
     }
 }
@@ -62,6 +67,66 @@ pub struct Configured {
     /// The configuration file (YAML)
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+}
+
+/// `sync`.
+#[derive(Debug, Args)]
+pub struct Sync {
+    /// The configuration file (YAML)
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Print no progress: only what is refused
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Take from this mirror: the directory and the keys of its configuration (YAML)
+    #[arg(long, value_name = "FILE", conflicts_with = "from", required_unless_present = "from")]
+    pub config: Option<PathBuf>,
+    /// Take from this binary cache: a directory, or an http or https address
+    #[arg(long, value_name = "DIR|URL", requires = "public_keys")]
+    pub from: Option<String>,
+    /// The directory that becomes a plain binary cache
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    #[command(flatten)]
+    /// What is copied.
+    pub what: Carried,
+}
+
+/// `import`.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The binary cache to take from: a directory, or an http or https address
+    #[arg(long, value_name = "DIR|URL")]
+    pub from: String,
+    /// Bring to this mirror: the directory and the keys of its configuration (YAML)
+    #[arg(long, value_name = "FILE", conflicts_with = "to", required_unless_present = "to")]
+    pub config: Option<PathBuf>,
+    /// Bring to this mirror's directory
+    #[arg(long, value_name = "DIR", requires = "public_keys")]
+    pub to: Option<PathBuf>,
+    #[command(flatten)]
+    /// What is copied.
+    pub what: Carried,
+}
+
+/// What `export` and `import` copy, and how they tell of it.
+#[derive(Debug, Args)]
+pub struct Carried {
+    /// A root: it and its closure are copied; may be repeated. Without one, everything that the directory has
+    #[arg(long = "store-path", value_name = "PATH")]
+    pub store_paths: Vec<StorePath>,
+    /// A trusted key, <name>:<base64>, or several in one quoted argument as in trusted-public-keys; may be repeated.
+    /// Added to those of the configuration
+    #[arg(long = "public-key", value_name = "KEY")]
+    pub public_keys: Vec<String>,
+    /// Print no progress: only what could not be copied
+    #[arg(long)]
+    pub quiet: bool,
 }
 
 /// `run`.

@@ -1,5 +1,6 @@
 //! The agent in each mirror: pulls, verifies, publishes, reports, and runs nginx in front
 pub mod agent;
+pub mod carry;
 pub mod cli;
 pub mod client;
 pub mod commands;
@@ -10,3 +11,4 @@ pub mod metrics;
 pub mod sync;
 pub mod tree;
 pub mod verify;
+mod words;

@@ -1,8 +1,10 @@
 //! The subcommands: from arguments to an exit code.
 
+mod carry;
 mod follow;
 mod narinfo;
 pub mod prepare;
+mod progress;
 mod sync;
 mod verify;
 
@@ -15,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::agent::AgentError;
-use crate::cli::{Command, Keys};
+use crate::carry::CarryError;
+use crate::cli::Command;
 use crate::config::{Config, ConfigError};
 use crate::front::{Supervisor, SupervisorError};
 use crate::verify::VerifyError;
@@ -35,6 +38,17 @@ pub enum CommandError {
     /// `prepare` failed.
     #[error("{0}")]
     Prepare(#[from] prepare::PrepareError),
+    /// `export` or `import` cannot go on.
+    #[error("{0}")]
+    Carry(#[from] CarryError),
+    /// `--from` is not usable.
+    #[error("--from {from:?}: {problem}")]
+    From {
+        /// As given.
+        from: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A key is not usable.
     #[error("--public-key {key:?}: {problem}")]
     Key {
@@ -79,9 +93,13 @@ pub async fn run(command: Command) -> Result<ExitCode, CommandError> {
             Supervisor::new(&args.nginx, &directory).run(stopped_by_signals()?).await?;
         }
         Command::Prepare(args) => prepare::prepare(&args.dir, args.owner)?,
-        Command::Sync(args) => return sync::sync(Config::load(&args.config)?, stopped_by_signals()?).await,
-        Command::Verify(args) => return verify::verify(&args, &keys(&args.keys)?),
-        Command::Narinfo(args) => return narinfo::narinfo(&args, &keys(&args.keys)?),
+        Command::Sync(args) => {
+            return sync::sync(Config::load(&args.config)?, args.quiet, stopped_by_signals()?).await;
+        }
+        Command::Export(args) => return carry::export(args, stopped_by_signals()?).await,
+        Command::Import(args) => return carry::import(args, stopped_by_signals()?).await,
+        Command::Verify(args) => return verify::verify(&args, &keys(&args.keys.public_keys)?),
+        Command::Narinfo(args) => return narinfo::narinfo(&args, &keys(&args.keys.public_keys)?),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -123,8 +141,8 @@ fn stopped_by_signals() -> Result<CancellationToken, CommandError> {
 }
 
 /// Each argument holds one key or several between spaces.
-fn keys(args: &Keys) -> Result<PublicKeys, CommandError> {
-    let words = args.public_keys.iter().flat_map(|argument| argument.split_whitespace());
+fn keys(arguments: &[String]) -> Result<PublicKeys, CommandError> {
+    let words = arguments.iter().flat_map(|argument| argument.split_whitespace());
     words
         .map(|word| {
             word.parse().map_err(|error: granary_nix::KeyError| CommandError::Key {

@@ -1,10 +1,7 @@
 //! `sync`: one pass.
 
-use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 
 use granary_fetch::Fetcher;
 use granary_nix::StorePath;
@@ -13,14 +10,20 @@ use granary_placement::report::{PolicyReport, Refusal};
 use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
+use super::progress::{Counts, Progress};
 use crate::agent::{self, AgentError, job_of};
 use crate::client;
 use crate::config::{Config, Wanted};
 use crate::map::Follower;
 use crate::sync::{Observer, PassOutcome, Syncer};
 use crate::tree::Tree;
+use crate::words::size;
 
-pub(super) async fn sync(config: Config, stop: CancellationToken) -> Result<ExitCode, CommandError> {
+pub(super) async fn sync(
+    config: Config,
+    quiet: bool,
+    stop: CancellationToken,
+) -> Result<ExitCode, CommandError> {
     let tree = Tree::open(&config.directory, &config.cache_info).map_err(AgentError::from)?;
     let map = map(&config).await?;
     let Some((_, job)) = job_of(&config, map.as_deref()) else {
@@ -28,14 +31,17 @@ pub(super) async fn sync(config: Config, stop: CancellationToken) -> Result<Exit
     };
     let fetcher = Fetcher::new(config.limits.clone()).map_err(AgentError::from)?;
     let syncer = Syncer::new(Arc::new(tree), fetcher);
-    let progress = Progress { bar: io::stderr().is_terminal(), state: Mutex::default() };
-    tokio::select! {
+    let watch = Watch(Progress::new(quiet));
+    let outcome = tokio::select! {
         () = stop.cancelled() => {
+            watch.0.end();
             eprintln!("stopped; what is published stays, and the next sync goes on from there");
-            Ok(ExitCode::FAILURE)
+            return Ok(ExitCode::FAILURE);
         }
-        outcome = syncer.pass(&job, &progress) => Ok(tell(&outcome)),
-    }
+        outcome = syncer.pass(&job, &watch) => outcome,
+    };
+    watch.0.end();
+    Ok(tell(&outcome, quiet))
 }
 
 /// The map, looked for once.
@@ -52,7 +58,7 @@ async fn map(config: &Config) -> Result<Option<Arc<CompiledMap>>, CommandError> 
 }
 
 /// Prints what is not here, and a summary. The exit code says whether anything is missing.
-fn tell(outcome: &PassOutcome) -> ExitCode {
+fn tell(outcome: &PassOutcome, quiet: bool) -> ExitCode {
     for Refusal { store_path, reason, message, source } in &outcome.refused {
         eprintln!("refused {store_path}: {reason}: {message} (from {source})");
     }
@@ -61,9 +67,16 @@ fn tell(outcome: &PassOutcome) -> ExitCode {
             eprintln!("{}: the closure cannot be resolved: {error}", policy.name);
         }
         let PolicyReport { name, assigned, verified, verified_bytes, .. } = policy;
-        eprintln!("{name}: {verified} of {assigned} artifacts here and verified, {}", mib(*verified_bytes));
+        if !quiet {
+            eprintln!(
+                "{name}: {verified} of {assigned} artifacts here and verified, {}",
+                size(*verified_bytes)
+            );
+        }
     }
-    eprintln!("published {} artifacts, {}", outcome.published, mib(outcome.published_bytes));
+    if !quiet {
+        eprintln!("published {} artifacts, {}", outcome.published, size(outcome.published_bytes));
+    }
     let complete = outcome.refused.is_empty()
         && outcome
             .policies
@@ -72,39 +85,32 @@ fn tell(outcome: &PassOutcome) -> ExitCode {
     if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// On a terminal one line that counts, else a line for each artifact.
-struct Progress {
-    bar: bool,
-    state: Mutex<(u64, u64)>,
-}
+/// The whole of what the policies want, and how much of it is here.
+struct Watch(Progress);
 
-impl Observer for Progress {
+impl Observer for Watch {
     fn progress(&self, policies: &[PolicyReport]) {
-        let verified: u64 = policies.iter().map(|policy| policy.verified).sum();
-        let assigned: u64 = policies.iter().map(|policy| policy.assigned).sum();
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = (verified, assigned);
-        if self.bar {
-            eprint!("\r\x1b[K{verified} of {assigned} artifacts");
-            // Nobody is told that the terminal is gone.
-            let _ = io::stderr().flush();
-        }
+        let sum = |count: fn(&PolicyReport) -> u64| policies.iter().map(count).sum();
+        self.0.set(Counts {
+            done: sum(|policy| policy.verified),
+            artifacts: sum(|policy| policy.assigned),
+            bytes: sum(|policy| policy.verified_bytes),
+            total: sum(|policy| {
+                // What a part of a closure has is not known beforehand.
+                let whole = policy.catalog.as_ref().filter(|catalog| catalog.artifacts == policy.assigned);
+                whole.map_or(policy.verified_bytes, |catalog| catalog.bytes)
+            }),
+        });
     }
 
-    fn published(&self, store_path: &StorePath, bytes: u64) {
-        if !self.bar {
-            eprintln!("published {store_path} ({})", mib(bytes));
-        }
+    fn published(&self, store_path: &StorePath, _bytes: u64) {
+        self.0.current(store_path);
     }
 
     fn refused(&self, refusal: &Refusal, _again: bool) {
-        let Refusal { store_path, reason, .. } = refusal;
-        let start = if self.bar { "\r\x1b[K" } else { "" };
-        eprintln!("{start}refused {store_path}: {reason}");
+        // Told in full at the end; but that may be hours away.
+        if !self.0.is_quiet() {
+            self.0.line(&format!("refused {}: {}", refusal.store_path, refusal.reason));
+        }
     }
-}
-
-/// Bytes for people.
-#[allow(clippy::cast_precision_loss, reason = "one digit after the point is shown")]
-fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }

@@ -1,0 +1,114 @@
+//! Where artifacts go.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use granary_fetch::{Expected, Verified};
+use granary_nix::{NarInfo, PublicKeys, StorePath};
+
+use super::CarryError;
+use super::origin::{nar_path, read_narinfo};
+use super::plain::{Plain, PlainTemp};
+use crate::tree::{Contents, TempFile, Tree};
+
+/// Where artifacts go.
+#[derive(Debug)]
+pub enum Target {
+    /// A plain binary cache.
+    Plain(Plain),
+    /// A mirror's tree.
+    Tree(Box<Tree>),
+}
+
+/// A file that is being written; removed with its value unless it was published.
+#[derive(Debug)]
+pub(super) enum Temp {
+    Plain(PlainTemp),
+    Tree(TempFile),
+}
+
+impl Temp {
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::Plain(temp) => temp.path(),
+            Self::Tree(temp) => temp.path(),
+        }
+    }
+}
+
+impl Target {
+    /// A plain binary cache at `directory`, which is made when it is not there.
+    pub fn plain(directory: &Path) -> Result<Self, CarryError> {
+        Plain::open(directory).map(Self::Plain)
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        match self {
+            Self::Plain(plain) => plain.directory(),
+            Self::Tree(tree) => tree.directory(),
+        }
+    }
+
+    /// Whether it has the same artifact already, whole and right: its narinfo is signed by one of `keys` and its NAR file,
+    /// which is read, is what that says.
+    pub(super) fn has(&self, info: &NarInfo, keys: &PublicKeys) -> bool {
+        let Ok(Some(here)) = read_narinfo(self.directory(), &info.store_path.hash_part(), keys) else {
+            return false;
+        };
+        let whole = || {
+            let nar = nar_path(self.directory(), &here).ok()?;
+            Expected::from(&here).check(File::open(nar).ok()?).ok()?.ok()
+        };
+        let same = here.fingerprint() == info.fingerprint();
+        // What the narinfo does not state cannot be relied on by those who only look at sizes.
+        let stated = here.file_hash.is_some() && here.file_size.is_some();
+        let right = same && stated && whole().is_some();
+        if let Self::Tree(tree) = self {
+            if right {
+                return tree.holds(&info.store_path.hash_part());
+            }
+            tree.forget(&info.store_path.hash_part());
+        }
+        right
+    }
+
+    /// Whether it has this path from elsewhere, so that what references it may come in. The NAR file's size is looked at,
+    /// and its bytes are not.
+    pub(super) fn offers(&self, path: &StorePath, keys: &PublicKeys) -> bool {
+        let hash = path.hash_part();
+        let here = read_narinfo(self.directory(), &hash, keys).ok().flatten();
+        let Some(here) = here.filter(|here| here.store_path == *path) else { return false };
+        let size = nar_path(self.directory(), &here).ok().and_then(|nar| std::fs::metadata(nar).ok());
+        size.is_some_and(|file| here.file_size.is_none_or(|size| size == file.len()))
+    }
+
+    pub(super) fn temp(&self) -> Temp {
+        match self {
+            Self::Plain(plain) => Temp::Plain(plain.temp()),
+            Self::Tree(tree) => Temp::Tree(tree.temp()),
+        }
+    }
+
+    /// Makes a verified artifact visible: the NAR file, then the narinfo, each for good.
+    pub(super) fn publish(&self, info: &NarInfo, verified: &Verified, nar: Temp) -> Result<(), CarryError> {
+        let contents = Contents { file_hash: verified.file_hash, file_size: verified.file_size };
+        match (self, nar) {
+            (Self::Plain(plain), Temp::Plain(nar)) => plain.publish(info, &contents, &nar),
+            (Self::Tree(tree), Temp::Tree(nar)) => Ok(tree.publish(info, &contents, nar)?),
+            (_, nar) => {
+                let path: PathBuf = nar.path().to_owned();
+                Err(CarryError::Unusable { path, problem: "made for another target".into() })
+            }
+        }
+    }
+
+    /// Writes everything to the medium, and removes what only the work needed.
+    pub(super) fn finish(&self) -> Result<(), CarryError> {
+        match self {
+            Self::Plain(plain) => plain.finish(),
+            Self::Tree(_) => Ok(()),
+        }
+    }
+}
