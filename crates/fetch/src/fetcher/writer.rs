@@ -25,9 +25,10 @@ pub(super) struct Writer {
 impl Writer {
     /// Creates the file; it must not be there. (A second transfer into one file begins by emptying it.)
     pub(super) fn create(path: &Path) -> Self {
-        let path = path.to_owned();
+        // Here and not on the thread: a transfer that is given up must not find it there after it has removed it.
+        let file = File::create(path);
         let (steps, queue) = mpsc::channel(QUEUE);
-        Self { steps, thread: tokio::task::spawn_blocking(move || run(&path, queue)) }
+        Self { steps, thread: tokio::task::spawn_blocking(move || run(file?, queue)) }
     }
 
     /// Appends. Fails when the disk failed; [`Self::finish`] then says how.
@@ -51,8 +52,7 @@ impl Writer {
 #[derive(Debug)]
 pub(super) struct Stopped;
 
-fn run(path: &Path, mut queue: mpsc::Receiver<Step>) -> io::Result<()> {
-    let mut file = File::create(path)?;
+fn run(mut file: File, mut queue: mpsc::Receiver<Step>) -> io::Result<()> {
     while let Some(step) = queue.blocking_recv() {
         match step {
             Step::Write(chunk) => file.write_all(&chunk)?,

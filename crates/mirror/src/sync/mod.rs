@@ -8,6 +8,7 @@
 //! references before referrers. What is refused is told with its reason, and so is everything that needs it; the rest
 //! goes on.
 
+mod board;
 pub mod job;
 mod memory;
 mod obtain;
@@ -17,6 +18,7 @@ mod plan;
 mod pull;
 mod report;
 mod resolve;
+mod schedule;
 
 use std::sync::Arc;
 

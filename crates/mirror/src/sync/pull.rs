@@ -1,20 +1,24 @@
-//! Pulls many artifacts at once and publishes each when all that it references is published.
+//! Pulls many artifacts at once, and publishes those that are whole, several together, when all that they reference is.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use granary_fetch::Fault;
-use granary_nix::{HashPart, StorePath};
+use granary_nix::StorePath;
 use granary_placement::report::RefusalReason;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
-use super::obtain::{Context, Found, Problem};
+use super::board::Board;
+use super::obtain::{Context, Found, Obtained, Problem};
 use super::plan::Blame;
-use crate::tree::{Contents, TreeError};
+use super::schedule::Schedule;
+use crate::tree::{Contents, Publication, TreeError};
 
-/// Artifacts in work for each connection: most of them wait for a decoder, or for a reference to be published.
+/// Artifacts in work for each connection: most of them wait for a decoder.
 const IN_WORK: usize = 4;
+
+/// Artifacts that are published together, at most.
+const AT_ONCE: usize = 256;
 
 /// One artifact to pull.
 #[derive(Debug)]
@@ -22,6 +26,12 @@ pub(super) struct Order {
     pub(super) found: Found,
     /// Why it is not even tried: it was refused a moment ago.
     pub(super) standing: Option<RefusalReason>,
+}
+
+impl Order {
+    fn path(&self) -> &StorePath {
+        &self.found.info.store_path
+    }
 }
 
 /// What became of one.
@@ -32,103 +42,145 @@ pub(super) struct Pulled {
     pub(super) result: Result<Option<u64>, Problem>,
 }
 
-/// How far an artifact is, for those that wait for it.
-#[derive(Clone, Debug)]
-enum State {
-    InWork,
-    Published,
-    Refused(Blame),
-}
+/// What was published together: place, bytes of the NAR file, and what became of it.
+type Published = Vec<(usize, u64, Result<(), TreeError>)>;
 
 /// Pulls all of `orders`, which come references before referrers, and tells `done` about each.
-pub(super) async fn pull_all(context: &Context, orders: Vec<Order>, mut done: impl FnMut(Pulled)) {
-    let most = context.fetcher.limits().connections.max(1) * IN_WORK;
-    let mut gates: HashMap<HashPart, watch::Receiver<State>> = HashMap::with_capacity(orders.len());
-    let mut running: JoinSet<Pulled> = JoinSet::new();
-    for order in orders {
-        // The eldest in work waits for nobody, so that the others do not wait for ever.
-        while running.len() >= most {
-            running.join_next().await.into_iter().flatten().for_each(&mut done);
-        }
-        let path = &order.found.info.store_path;
-        let (settle, gate) = watch::channel(State::InWork);
-        let needed = order.found.info.references.iter().filter(|reference| *reference != path);
-        let needed = needed.filter_map(|reference| gates.get(&reference.hash_part()).cloned()).collect();
-        gates.insert(path.hash_part(), gate);
-        running.spawn(one(context.clone(), order, needed, settle));
-    }
-    while let Some(pulled) = running.join_next().await {
-        pulled.into_iter().for_each(&mut done);
-    }
-}
-
-async fn one(
-    context: Context,
-    order: Order,
-    needed: Vec<watch::Receiver<State>>,
-    settle: watch::Sender<State>,
-) -> Pulled {
-    let Order { found, standing } = order;
-    let path = found.info.store_path.clone();
-    let own = |reason| Blame { culprit: path.clone(), reason };
-    let (state, result) = match standing {
-        Some(reason) => (State::Refused(own(reason)), Ok(None)),
-        None => match attempt(&context, &found, needed).await {
-            Ok(bytes) => (State::Published, Ok(Some(bytes))),
-            Err(Failure::Needs(blame)) => (State::Refused(blame.clone()), Err(Problem::from(&blame))),
-            Err(Failure::Own(problem)) => (State::Refused(own(problem.fault.reason)), Err(problem)),
-        },
-    };
-    settle.send_replace(state);
-    Pulled { path, result }
-}
-
-enum Failure {
-    /// Something that it needs is refused.
-    Needs(Blame),
-    /// It is itself to blame.
-    Own(Problem),
-}
-
-async fn attempt(
-    context: &Context,
-    found: &Found,
-    needed: Vec<watch::Receiver<State>>,
-) -> Result<u64, Failure> {
-    let obtained = tokio::select! {
-        biased;
-        // No need to fetch what could not be published.
-        Err(failure) = published(needed.clone()) => return Err(failure),
-        obtained = context.obtain(found) => obtained.map_err(Failure::Own)?,
-    };
-    published(needed).await?;
-    let tree = Arc::clone(&context.tree);
-    let publish = move || {
-        let contents =
-            Contents { file_hash: obtained.verified.file_hash, file_size: obtained.verified.file_size };
-        tree.publish(&obtained.info, &contents, obtained.file).map(|()| contents.file_size)
-    };
-    let result = tokio::task::spawn_blocking(publish).await;
-    let fault = match result {
-        Ok(Ok(bytes)) => return Ok(bytes),
-        Ok(Err(error)) => Fault::from(error),
-        Err(error) => Fault::new(RefusalReason::Disk, error.to_string()),
-    };
-    Err(Failure::Own(Problem::new(fault, String::new())))
-}
-
-/// Waits until all are published, or the first of them is refused.
-async fn published(needed: Vec<watch::Receiver<State>>) -> Result<(), Failure> {
-    for mut gate in needed {
-        // A sender that is gone without a word belonged to a task that was ended, as this one will be.
-        let state = gate.wait_for(|state| !matches!(state, State::InWork)).await;
-        if let Ok(state) = state
-            && let State::Refused(blame) = &*state
+pub(super) async fn pull_all(context: &Context, orders: Vec<Order>, done: impl FnMut(Pulled)) {
+    let limits = context.fetcher.limits();
+    let most = limits.connections.max(1) * IN_WORK;
+    let sizes = orders.iter().map(|order| order.found.info.nar_size).collect();
+    let mut schedule = Schedule::new(sizes, limits.decoders);
+    let board = Board::new(orders.iter().map(|order| (order.path(), &*order.found.info.references)));
+    let mut pull = Pull { orders, board, done, begun: HashMap::new(), obtained: HashMap::new() };
+    let mut fetching: JoinSet<(usize, Result<Obtained, Problem>)> = JoinSet::new();
+    let mut publishing: JoinSet<Published> = JoinSet::new();
+    pull.refuse_what_stands();
+    loop {
+        while fetching.len() < most
+            && let Some(place) = schedule.next()
         {
-            return Err(Failure::Needs(blame.clone()));
+            if pull.board.is_open(place) {
+                let (context, found) = (context.clone(), pull.orders[place].found.clone());
+                let task = fetching.spawn(async move { (place, context.obtain(&found).await) });
+                pull.begun.insert(place, task);
+            }
+        }
+        // The next batch gathers while one is on its way.
+        if publishing.is_empty()
+            && let Some(batch) = pull.batch()
+        {
+            let tree = Arc::clone(&context.tree);
+            publishing.spawn_blocking(move || {
+                let (places, publications): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+                let outcomes = tree.publish_all(publications);
+                places
+                    .into_iter()
+                    .zip(outcomes)
+                    .map(|((place, bytes), outcome)| (place, bytes, outcome))
+                    .collect()
+            });
+        }
+        // A task of ours does not panic; if one did, its path would be told nothing about, and nothing worse.
+        tokio::select! {
+            Some(fetched) = fetching.join_next() => {
+                if let Ok((place, result)) = fetched {
+                    pull.fetched(place, result);
+                }
+            }
+            Some(published) = publishing.join_next() => {
+                if let Ok(list) = published {
+                    pull.published(list);
+                }
+            }
+            else => break,
         }
     }
-    Ok(())
+}
+
+/// One call of [`pull_all`].
+struct Pull<D> {
+    orders: Vec<Order>,
+    board: Board,
+    done: D,
+    /// What is being fetched.
+    begun: HashMap<usize, AbortHandle>,
+    /// What is whole and not yet being published.
+    obtained: HashMap<usize, Obtained>,
+}
+
+impl<D: FnMut(Pulled)> Pull<D> {
+    fn refuse_what_stands(&mut self) {
+        for place in 0..self.orders.len() {
+            if let Some(reason) = self.orders[place].standing {
+                self.refuse(place, Ok(None), reason);
+            }
+        }
+    }
+
+    fn fetched(&mut self, place: usize, result: Result<Obtained, Problem>) {
+        self.begun.remove(&place);
+        match result {
+            Ok(obtained) if self.board.is_open(place) => {
+                self.board.whole(place);
+                self.obtained.insert(place, obtained);
+            }
+            Ok(_) => {}
+            Err(problem) => {
+                let reason = problem.fault.reason;
+                self.refuse(place, Err(problem), reason);
+            }
+        }
+    }
+
+    /// What can be published now.
+    fn batch(&mut self) -> Option<Vec<((usize, u64), Publication)>> {
+        let places = self.board.batch(AT_ONCE);
+        let take = |place: usize| {
+            let Obtained { info, verified, file } = self.obtained.remove(&place)?;
+            let contents = Contents { file_hash: verified.file_hash, file_size: verified.file_size };
+            Some(((place, contents.file_size), Publication { info, contents, nar: file }))
+        };
+        let batch: Vec<_> = places.into_iter().filter_map(take).collect();
+        (!batch.is_empty()).then_some(batch)
+    }
+
+    fn published(&mut self, list: Published) {
+        let mut failed = Vec::new();
+        for (place, bytes, outcome) in list {
+            match outcome {
+                Ok(()) => {
+                    self.board.published(place);
+                    self.tell(place, Ok(Some(bytes)));
+                }
+                Err(error) => failed.push((place, Fault::from(error))),
+            }
+        }
+        // References first, so that what failed only because of them is told so.
+        for (place, fault) in failed {
+            let reason = fault.reason;
+            self.refuse(place, Err(Problem::new(fault, String::new())), reason);
+        }
+    }
+
+    /// Refuses one, with this to tell, and everything that needs it: there is no need to fetch what cannot be published.
+    fn refuse(&mut self, place: usize, result: Result<Option<u64>, Problem>, reason: RefusalReason) {
+        let refused = self.board.refuse(place);
+        let blame = Blame { culprit: self.orders[place].path().clone(), reason };
+        let mut result = Some(result);
+        for refused in refused {
+            if let Some(task) = self.begun.remove(&refused) {
+                task.abort();
+            }
+            self.obtained.remove(&refused);
+            let result = result.take().unwrap_or_else(|| Err(Problem::from(&blame)));
+            self.tell(refused, result);
+        }
+    }
+
+    fn tell(&mut self, place: usize, result: Result<Option<u64>, Problem>) {
+        (self.done)(Pulled { path: self.orders[place].path().clone(), result });
+    }
 }
 
 impl From<TreeError> for Fault {

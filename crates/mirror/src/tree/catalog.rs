@@ -8,10 +8,20 @@ use std::io::ErrorKind;
 use granary_fetch::Expected;
 use granary_nix::{Hash, HashPart, NarInfo, served_nar_name};
 
-use super::durable::{read_narinfo, sync_directory};
+use super::durable::{read_narinfo, rename, sync_all, sync_directory};
 use super::index::CatalogEntry;
 use super::order::references_first;
-use super::{Contents, Tree, TreeError, canonical, disk, layout, read, write};
+use super::{Contents, TempFile, Tree, TreeError, canonical, disk, layout, read, write};
+
+/// Narinfos that are written and synced at once.
+const AT_ONCE: usize = 1024;
+
+/// A narinfo that has to be written.
+struct Changed {
+    info: NarInfo,
+    text: String,
+    digest: Hash,
+}
 
 /// What the catalog's directory has, in memory.
 #[derive(Debug, Default)]
@@ -88,25 +98,37 @@ impl Tree {
     /// Puts verified narinfos into the catalog, in our form and in their order, which should be references first: clients
     /// can see each as soon as it is written. What is there already is not written again.
     pub fn put_in_catalog<'i>(&self, infos: impl IntoIterator<Item = &'i NarInfo>) -> Result<(), TreeError> {
-        let mut written = Vec::new();
-        for info in infos {
-            let hash = info.store_path.hash_part();
-            let info = canonical(info, self.found_in(info).as_ref());
-            let text = info.to_text();
-            let digest = Hash::of(text.as_bytes());
-            if read(&self.catalog).entries.get(&hash).is_none_or(|known| known.text != digest) {
-                self.scratch.write_unsynced(&self.layout.catalog_narinfo(&hash), text.as_bytes())?;
-                written.push((hash, digest, info));
+        let mut changed = infos.into_iter().filter_map(|info| self.changed(info));
+        loop {
+            let some: Vec<Changed> = changed.by_ref().take(AT_ONCE).collect();
+            if some.is_empty() {
+                return Ok(());
             }
+            self.write_in_catalog(&some)?;
         }
-        if written.is_empty() {
-            return Ok(());
+    }
+
+    /// The catalog's narinfo for this one, if it has another or none.
+    fn changed(&self, info: &NarInfo) -> Option<Changed> {
+        let info = canonical(info, self.found_in(info).as_ref());
+        let text = info.to_text();
+        let digest = Hash::of(text.as_bytes());
+        let known = read(&self.catalog).entries.get(&info.store_path.hash_part()).map(|known| known.text);
+        (known != Some(digest)).then_some(Changed { info, text, digest })
+    }
+
+    fn write_in_catalog(&self, some: &[Changed]) -> Result<(), TreeError> {
+        let put = |changed: &Changed| self.scratch.put(changed.text.as_bytes());
+        let temps: Vec<TempFile> = some.iter().map(put).collect::<Result<_, _>>()?;
+        sync_all(&temps)?;
+        for (temp, Changed { info, .. }) in temps.into_iter().zip(some) {
+            rename(temp, &self.layout.catalog_narinfo(&info.store_path.hash_part()))?;
         }
         sync_directory(&self.layout.catalog())?;
         // Only now: what is in memory is what publication relies on.
         let mut catalog = write(&self.catalog);
-        for (hash, digest, info) in &written {
-            catalog.insert(*hash, *digest, info);
+        for Changed { info, text: _, digest } in some {
+            catalog.insert(info.store_path.hash_part(), *digest, info);
         }
         Ok(())
     }

@@ -1,14 +1,16 @@
 //! The power cut before every step of seeded histories of a tree: what is left is a valid cache, and is completed.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use granary_nix::{CacheInfo, Compression, Hash, HashPart, NarInfo, PublicKeys, SecretKey, StorePath};
 use granary_placement::report::{Refusal, RefusalReason};
 
 use super::disk::{self, power};
-use super::{Contents, Tree, TreeError};
+use super::{Contents, Publication, Tree, TreeError};
 use crate::verify::verify_tree;
 
 /// Histories, each of which is interrupted before every step.
@@ -35,6 +37,8 @@ struct History {
     published: HashSet<HashPart>,
     refused: HashSet<HashPart>,
     wanted: HashSet<HashPart>,
+    /// Artifacts that are published with one call.
+    at_once: usize,
 }
 
 impl History {
@@ -80,20 +84,31 @@ impl History {
             }
             artifacts.push((info, nar));
         }
-        Self { key, artifacts, published, refused, wanted }
+        Self { key, artifacts, published, refused, wanted, at_once: 1 + numbers.below(4) }
     }
 
-    /// All of it, or what is left to do of it.
-    fn play(&self, directory: &Path) -> Result<(), TreeError> {
+    /// All of it, or what is left to do of it. What is said to be published goes into `told`.
+    fn play(&self, directory: &Path, told: &RefCell<HashSet<HashPart>>) -> Result<(), TreeError> {
         let tree = Tree::open(directory, &CacheInfo::default())?;
         tree.put_in_catalog(self.artifacts.iter().map(|(info, _)| info))?;
-        for (info, nar) in &self.artifacts {
-            let hash = info.store_path.hash_part();
-            if self.published.contains(&hash) && !tree.still_holds(&hash) {
-                let file = tree.temp();
-                disk::write(file.path(), nar).map_err(TreeError::io("write", file.path()))?;
-                let contents = Contents { file_hash: Hash::of(nar), file_size: nar.len() as u64 };
-                tree.publish(info, &contents, file)?;
+        // One at a time, and several at once.
+        for some in self.artifacts.chunks(self.at_once) {
+            let mut publications = Vec::new();
+            for (info, nar) in some {
+                let hash = info.store_path.hash_part();
+                if self.published.contains(&hash) && !tree.still_holds(&hash) {
+                    let file = tree.temp();
+                    disk::write(file.path(), nar).map_err(TreeError::io("write", file.path()))?;
+                    let contents = Contents { file_hash: Hash::of(nar), file_size: nar.len() as u64 };
+                    publications.push(Publication { info: Arc::new(info.clone()), contents, nar: file });
+                }
+            }
+            let hashes: Vec<HashPart> =
+                publications.iter().map(|publication| publication.info.store_path.hash_part()).collect();
+            let outcomes = tree.publish_all(publications);
+            for (hash, outcome) in hashes.iter().zip(outcomes) {
+                outcome?;
+                told.borrow_mut().insert(*hash);
             }
         }
         for hash in self.published.iter().chain(&self.refused) {
@@ -149,22 +164,29 @@ fn interrupt(seed: u64, power_cut: bool) -> usize {
     let history = History::new(seed);
     let mut numbers = Numbers(seed, 1000);
     let whole = directory();
-    let (result, off) = power::run(usize::MAX, || history.play(whole.path()));
+    let told = RefCell::default();
+    let (result, off) = power::run(usize::MAX, || history.play(whole.path(), &told));
     result.unwrap();
     history.check(whole.path(), "undisturbed");
     let (expected, steps) = (files(whole.path()), off.steps());
     let mut count = 0;
     for step in 0..steps {
         let directory = directory();
+        let told = RefCell::default();
         for (time, steps) in [step, numbers.below(steps)].into_iter().enumerate() {
-            let (result, off) = power::run(steps, || history.play(directory.path()));
+            let (result, off) = power::run(steps, || history.play(directory.path(), &told));
             count += usize::from(result.is_err());
             if power_cut {
                 off.lose_unsynced(|count| numbers.below(count));
             }
-            history.check(directory.path(), &format!("seed {seed}, step {step}, time {time}: {steps}"));
+            let when = format!("seed {seed}, step {step}, time {time}: {steps}");
+            history.check(directory.path(), &when);
+            for hash in told.borrow().iter() {
+                let narinfo = directory.path().join(hash.narinfo_name());
+                assert!(narinfo.exists(), "{when}: {hash} was said to be published");
+            }
         }
-        history.play(directory.path()).unwrap();
+        history.play(directory.path(), &told).unwrap();
         history.check(directory.path(), &format!("seed {seed}, step {step}, completed"));
         let found = files(directory.path());
         let names =

@@ -29,6 +29,19 @@ pub(super) fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Makes the contents of these files of one filesystem last: each by itself, or all of them by one call for the whole
+/// filesystem, where that can be relied upon.
+pub(super) fn sync_all(files: &[&Path]) -> io::Result<()> {
+    match files {
+        [first, _, ..] if filesystem::sync_is_complete(first) => {
+            #[cfg(test)]
+            tell(&Event::SyncFilesystem)?;
+            Ok(nix::unistd::syncfs(File::open(first)?)?)
+        }
+        files => files.iter().try_for_each(|file| sync(file)),
+    }
+}
+
 /// Gives a file another name, or takes the place of the one that had it.
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(test)]
@@ -50,5 +63,6 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+mod filesystem;
 #[cfg(test)]
 pub(super) mod power;

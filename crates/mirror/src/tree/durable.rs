@@ -37,18 +37,24 @@ impl Scratch {
 
     /// Puts `content` at `target`, which then has it for good.
     pub(super) fn write(self: &Arc<Self>, target: &Path, content: &[u8]) -> Result<(), TreeError> {
-        self.write_unsynced(target, content)?;
-        target.parent().map_or(Ok(()), sync_directory)
+        let temp = self.put(content)?;
+        disk::sync(temp.path()).map_err(TreeError::io("sync", temp.path()))?;
+        place(temp, target)
     }
 
-    /// The same, except that the name lasts only once its directory is synced.
-    pub(super) fn write_unsynced(self: &Arc<Self>, target: &Path, content: &[u8]) -> Result<(), TreeError> {
+    /// A new file with this content, which is not synced.
+    pub(super) fn put(self: &Arc<Self>, content: &[u8]) -> Result<TempFile, TreeError> {
         let temp = self.file();
-        disk::write(temp.path(), content)
-            .and_then(|()| disk::sync(temp.path()))
-            .map_err(TreeError::io("write", temp.path()))?;
-        rename(temp, target)
+        disk::write(temp.path(), content).map_err(TreeError::io("write", temp.path()))?;
+        Ok(temp)
     }
+}
+
+/// Makes the contents of several files of this tree last.
+pub(super) fn sync_all<'t>(temps: impl IntoIterator<Item = &'t TempFile>) -> Result<(), TreeError> {
+    let paths: Vec<&Path> = temps.into_iter().map(TempFile::path).collect();
+    let Some(first) = paths.first() else { return Ok(()) };
+    disk::sync_all(&paths).map_err(TreeError::io("sync, with others,", first))
 }
 
 /// Gives a file that is already synced its name, for good.
@@ -57,7 +63,8 @@ pub(super) fn place(temp: TempFile, target: &Path) -> Result<(), TreeError> {
     target.parent().map_or(Ok(()), sync_directory)
 }
 
-fn rename(temp: TempFile, target: &Path) -> Result<(), TreeError> {
+/// Gives a file that is already synced its name, which lasts only once the directory is synced.
+pub(super) fn rename(temp: TempFile, target: &Path) -> Result<(), TreeError> {
     disk::rename(temp.path(), target).map_err(TreeError::io("rename to", target))?;
     temp.release();
     Ok(())

@@ -37,6 +37,20 @@ pub enum TreeError {
 }
 
 impl TreeError {
+    /// The same error once more, for each of several things that failed together.
+    pub(super) fn again(&self) -> Self {
+        match self {
+            Self::Io { action, path, source } => {
+                let source = io::Error::new(source.kind(), source.to_string());
+                Self::Io { action, path: path.clone(), source }
+            }
+            Self::InUse { path } => Self::InUse { path: path.clone() },
+            Self::ReferenceMissing { artifact, reference } => {
+                Self::ReferenceMissing { artifact: artifact.clone(), reference: reference.clone() }
+            }
+        }
+    }
+
     /// For `map_err`: the error of doing `action` with `path`.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }

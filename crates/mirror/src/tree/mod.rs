@@ -17,6 +17,7 @@
 //!
 //! Everything here blocks on the disk: call it from a blocking thread, except for what is said to be in memory.
 
+mod batch;
 mod canonical;
 mod catalog;
 #[cfg(test)]
@@ -44,7 +45,7 @@ pub use error::TreeError;
 pub use index::{CatalogEntry, Totals};
 pub use layout::{Layout, hash_of};
 pub(crate) use order::references_first;
-pub use publish::Contents;
+pub use publish::{Contents, Publication};
 pub use quarantine::Record;
 pub use temp::TempFile;
 

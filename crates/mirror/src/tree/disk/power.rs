@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 pub(in super::super) enum Event<'e> {
     Write(&'e Path),
     Sync(&'e Path),
+    /// Of all files that there are; names are not relied upon.
+    SyncFilesystem,
     Rename(&'e Path, &'e Path),
     Remove(&'e Path),
     SyncDirectory(&'e Path),
@@ -64,6 +66,7 @@ impl Machine {
             Event::Sync(path) => {
                 self.unwritten.remove(path);
             }
+            Event::SyncFilesystem => self.unwritten.clear(),
             Event::Rename(from, to) => {
                 self.loose.push(Loose { name: to.to_owned(), before: fs::read(to).ok() });
                 if self.unwritten.remove(from) {
