@@ -11,11 +11,12 @@ use crate::setup::Session;
 use crate::{job, paths};
 
 /// Each package with a file that proves that it, or another package with the same programs, is there.
-const PACKAGES: [(&str, &str); 21] = [
+const PACKAGES: [(&str, &str); 22] = [
     ("busybox-static", "busybox"),
     ("conntrack", "conntrack"),
     ("containerd", "containerd"),
     ("containernetworking-plugins", "/usr/lib/cni/bridge"),
+    ("curl", "curl"),
     ("ethtool", "ethtool"),
     ("iproute2", "ip"),
     ("iptables", "iptables"),

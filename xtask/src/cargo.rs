@@ -43,6 +43,25 @@ pub fn programs(session: &Session) -> Result<()> {
     })
 }
 
+/// Builds what the benchmarks run: the mirror, and the small programs beside it that make data and take bounds.
+pub fn benchmarks(session: &Session) -> Result<()> {
+    let mut build = command(session);
+    build.args([
+        "build",
+        "--release",
+        "--locked",
+        "-p",
+        "granary-mirror",
+        "-p",
+        "granary-fetch",
+        "--bins",
+        "--examples",
+    ]);
+    session.tell.step("granary-mirror and the programs of the benchmarks, optimised", || {
+        job::must(&session.tell, &session.cache.logs(), "cargo build benchmarks", &mut build)
+    })
+}
+
 /// Writes the custom resource definitions, or compares them with what the types describe (`check`).
 pub fn crds(session: &Session, action: &str) -> Result<()> {
     let mut run = command(session);

@@ -65,11 +65,8 @@ enum Command {
     },
     /// Writes the custom resource definitions that the types in `crds/` describe.
     Crds,
-    /// Granary beside the real alternative, in one run, as ratios: `front`, `sync`, or all.
-    Bench {
-        /// The benchmark; all of them when absent.
-        name: Option<String>,
-    },
+    /// Granary beside the real alternative, in one run, as ratios.
+    Bench(bench::Options),
     /// Feeds the parsers of strangers' bytes with what libFuzzer thinks of: `narinfo`, `nar`, `cache_info`, `range`.
     Fuzz(fuzz::Options),
 }
@@ -94,7 +91,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Down => demo::down(&session),
         Command::Setup { base } => setup::command(&session, base),
         Command::Images { out } => images::command(&session, out.as_deref()),
-        Command::Bench { name } => bench::command(&session, name.as_deref()),
+        Command::Bench(options) => bench::command(&session, &options),
         Command::Fuzz(options) => fuzz::command(&session, &options),
         Command::Crds => {
             cargo::crds(&session, "write")?;

@@ -64,9 +64,17 @@ pub fn everything(session: &Session, with_images: bool) -> Result<Ready> {
     preflight::check(session.cache.root(), cold)?;
     apt::install(session)?;
     let bin = go_tools::get(session, &lock)?;
-    let corpus = corpus::get(session, &lock)?;
+    let corpus = corpus::SMALL.get(session, &lock)?;
     let images = if with_images { Some(images::get(session, &lock)?) } else { None };
     Ok(Ready { bin, corpus, images })
+}
+
+/// What the benchmarks need: packages, and a corpus, which is made when it is first asked for.
+pub fn benchmarks(session: &Session, corpus: &corpus::Corpus) -> Result<PathBuf> {
+    let lock = session.cache.lock(&session.tell)?;
+    preflight::check(session.cache.root(), !corpus.is_there(session))?;
+    apt::install(session)?;
+    corpus.get(session, &lock)
 }
 
 /// `cargo xtask setup`.

@@ -5,6 +5,7 @@ mod nix;
 mod packages;
 mod store;
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,52 +20,132 @@ use crate::key::Key;
 use crate::setup::Session;
 use crate::{apt, job};
 
-/// Raised when the way of making it changes.
-const RECIPE: u32 = 1;
-
-/// The packages whose closures are the corpus: small programs that share libraries.
-const ROOTS: [&str; 8] = ["curl", "file", "jq", "less", "nano", "sqlite3", "tmux", "wget"];
-
-/// A corpus smaller than this would prove little.
-const FEWEST: usize = 40;
-
-/// The folder with `cache-xz`, `cache-zstd`, `key.pub`, `key.sec`, `roots.txt` and `paths.txt`.
-pub fn get(session: &Session, lock: &Lock) -> Result<PathBuf> {
-    let key = Key::new("corpus", RECIPE).text("roots", &ROOTS.join(" ")).finish();
-    if session.cache.has("corpus", &key) {
-        session.tell.say("the corpus, a signed cache of Debian packages: made already");
-    }
-    session.cache.entry(lock, "corpus", &key, |aside| {
-        session.tell.step("the corpus, a signed cache of Debian packages", || make(session, aside))
-    })
+/// A corpus that can be made.
+pub struct Corpus {
+    /// The kind of entry in the cache folder.
+    kind: &'static str,
+    /// For people.
+    name: &'static str,
+    /// Raised when the way of making it changes.
+    recipe: u32,
+    /// The packages whose closures it is.
+    roots: &'static [&'static str],
+    /// Packages that it has at most; those nearest to the roots stay.
+    most: usize,
+    /// One smaller than this would prove little.
+    fewest: usize,
+    /// The compressions, and what nix is told about each.
+    compressions: [(&'static str, &'static str); 2],
 }
 
-fn make(session: &Session, into: &Path) -> Result<()> {
-    apt::lists(session)?;
-    let packages = Packages::closure(&ROOTS)?;
-    ensure!(packages.names().count() >= FEWEST, "apt knows too few of the packages: run `apt-get update`");
-    let work = into.join("work");
-    fs::create_dir_all(&work)?;
-    download(session, &packages, &work)?;
-    let paths = store::place(&packages, &work)?;
-    session.tell.say(&format!(
-        "  {} packages are now store paths; nix hashes, signs and compresses them",
-        paths.len()
-    ));
-    let nix = Nix::new(&work)?;
-    nix.register(&paths)?;
-    nix.key("granary-corpus-1", into)?;
-    for compression in ["xz", "zstd"] {
-        let mut copy =
-            nix.copy(&into.join(format!("cache-{compression}")), compression, &into.join("key.sec"));
-        let name = format!("nix copy {compression}");
-        job::must(&session.tell, &session.cache.logs(), &name, &mut copy)?;
+/// For the tests, and for a quick benchmark: small programs that share libraries.
+pub const SMALL: Corpus = Corpus {
+    kind: "corpus",
+    name: "the corpus, a signed cache of Debian packages",
+    recipe: 1,
+    roots: &["curl", "file", "jq", "less", "nano", "sqlite3", "tmux", "wget"],
+    most: usize::MAX,
+    fewest: 40,
+    compressions: [("xz", ""), ("zstd", "")],
+};
+
+/// For the benchmarks: sizes spread as they are in the caches of distributions, the ten largest with half of the bytes.
+///
+/// nix compresses with xz's level 6 unless told otherwise, which takes three times as long as 3 and makes files that are
+/// a tenth smaller; they decompress as fast.
+pub const LARGE: Corpus = Corpus {
+    kind: "bench-corpus",
+    name: "the corpus of the benchmarks, a signed cache of Debian packages (1.5 GB, made once)",
+    recipe: 1,
+    roots: &[
+        "chromium",
+        "libllvm14",
+        "gcc-12",
+        "g++-12",
+        "python3.11",
+        "libicu72",
+        "ffmpeg",
+        "vim",
+        "git",
+        "openssh-client",
+        "nginx-light",
+        "postgresql-15",
+        "imagemagick-6.q16",
+        "graphviz",
+        "perl",
+        "libqt5core5a",
+        "libgtk-3-0",
+        "samba-libs",
+        "cmake",
+        "tmux",
+        "ripgrep",
+        "jq",
+        "sqlite3",
+        "rsync",
+    ],
+    most: 280,
+    fewest: 240,
+    compressions: [("xz", "&compression-level=3&parallel-compression=true"), ("zstd", "")],
+};
+
+impl Corpus {
+    fn key(&self) -> String {
+        Key::new(self.kind, self.recipe).text("roots", &self.roots.join(" ")).finish()
     }
-    write_list(&into.join("paths.txt"), paths.iter().map(StorePath::path))?;
-    let roots = paths.iter().filter(|path| ROOTS.contains(&path.package()));
-    write_list(&into.join("roots.txt"), roots.map(StorePath::path))?;
-    // Only the caches stay. The store's files are read-only, which root does not mind.
-    fs::remove_dir_all(&work).context("removing the chroot store")
+
+    /// Whether it was made already.
+    pub fn is_there(&self, session: &Session) -> bool {
+        session.cache.has(self.kind, &self.key())
+    }
+
+    /// The folder with `cache-xz`, `cache-zstd`, `key.pub`, `key.sec`, `roots.txt` and `paths.txt`.
+    pub fn get(&self, session: &Session, lock: &Lock) -> Result<PathBuf> {
+        if self.is_there(session) {
+            session.tell.say(&format!("{}: made already", self.name));
+        }
+        session.cache.entry(lock, self.kind, &self.key(), |aside| {
+            session.tell.step(self.name, || self.make(session, aside))
+        })
+    }
+
+    fn make(&self, session: &Session, into: &Path) -> Result<()> {
+        apt::lists(session)?;
+        let packages = Packages::closure(self.roots, self.most)?;
+        ensure!(
+            packages.names().count() >= self.fewest,
+            "apt knows too few of the packages: run `apt-get update`"
+        );
+        let work = into.join("work");
+        fs::create_dir_all(&work)?;
+        download(session, &packages, &work)?;
+        let paths = store::place(&packages, &work)?;
+        session.tell.say(&format!(
+            "  {} packages are now store paths; nix hashes, signs and compresses them",
+            paths.len()
+        ));
+        let nix = Nix::new(&work)?;
+        nix.register(&paths)?;
+        nix.key("granary-corpus-1", into)?;
+        for (compression, options) in self.compressions {
+            let cache = into.join(format!("cache-{compression}"));
+            let mut copy = nix.copy(&cache, &format!("{compression}{options}"), &into.join("key.sec"));
+            let name = format!("nix copy {compression}");
+            job::must(&session.tell, &session.cache.logs(), &name, &mut copy)?;
+        }
+        write_list(&into.join("paths.txt"), paths.iter().map(StorePath::path))?;
+        write_list(&into.join("roots.txt"), self.tops(&paths))?;
+        // Only the caches stay. The store's files are read-only, which root does not mind.
+        fs::remove_dir_all(&work).context("removing the chroot store")
+    }
+
+    /// The roots, and what no other path refers to: their closure is everything, with the circles cut.
+    fn tops<'p>(&self, paths: &'p [StorePath]) -> impl Iterator<Item = &'p str> {
+        let referred: HashSet<&str> = paths.iter().flat_map(StorePath::needs).collect();
+        paths
+            .iter()
+            .filter(move |path| self.roots.contains(&path.package()) || !referred.contains(path.path()))
+            .map(StorePath::path)
+    }
 }
 
 fn download(session: &Session, packages: &Packages, work: &Path) -> Result<()> {

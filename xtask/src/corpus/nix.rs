@@ -80,7 +80,8 @@ impl Nix {
         job::output(&mut make).map(drop)
     }
 
-    /// The command that copies the whole store into a signed binary cache.
+    /// The command that copies the whole store into a signed binary cache. `compression` may be followed by more settings of
+    /// nix's, each after a `&`.
     pub fn copy(&self, cache: &Path, compression: &str, key: &Path) -> Command {
         let url =
             format!("file://{}?compression={compression}&secret-key={}", cache.display(), key.display());

@@ -19,19 +19,20 @@ pub struct Package {
 pub struct Packages(BTreeMap<String, Package>);
 
 impl Packages {
-    /// The closure of these packages over what they depend on.
-    pub fn closure(roots: &[&str]) -> Result<Self> {
+    /// The closure of these packages over what they depend on, cut off at `most` packages, the nearest first.
+    pub fn closure(roots: &[&str], most: usize) -> Result<Self> {
         let mut found = Self::default();
         let mut asked: BTreeSet<String> = BTreeSet::new();
         let mut ask: Vec<String> = roots.iter().map(|root| (*root).to_owned()).collect();
-        while !ask.is_empty() {
+        while !ask.is_empty() && found.0.len() < most {
             let described = parse(&show(&ask)?);
             asked.extend(ask);
             let wanted = described.values().flat_map(|package| package.depends.iter().cloned());
             ask = wanted.filter(|name| !asked.contains(name)).collect();
             ask.sort();
             ask.dedup();
-            found.0.extend(described);
+            let room = most - found.0.len();
+            found.0.extend(described.into_iter().take(room));
         }
         Ok(found)
     }

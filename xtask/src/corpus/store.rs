@@ -32,6 +32,11 @@ impl StorePath {
         &self.path
     }
 
+    /// The other paths that it refers to.
+    pub fn needs(&self) -> impl Iterator<Item = &str> {
+        self.references.iter().map(String::as_str).filter(|reference| *reference != self.path)
+    }
+
     /// What the store's database is told about it, beside the hash and size of its NAR.
     pub fn registration(&self, nar_hash: &str, nar_size: u64) -> String {
         let Self { package: _, path, deriver, references } = self;
