@@ -1,7 +1,9 @@
 //! The configuration file: YAML in, a checked [`Config`] out. Every error names the field and says what to do.
 
 mod check;
+pub mod duration;
 mod raw;
+pub mod size;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
