@@ -17,8 +17,9 @@ use reqwest::{Response, StatusCode, Url, header, redirect};
 use tokio::sync::Semaphore;
 
 use crate::circuit::Circuit;
-use crate::{Expected, Fault, Limits, Source, SourceKind, Verified, backoff, narinfo};
+use crate::{Expected, Fault, Growth, Limits, Source, SourceKind, Verified, backoff, narinfo};
 use answer::{Attempt, Class, classify};
+use download::Target;
 
 /// Attempts at one source before the next is asked.
 const ATTEMPTS: u32 = 3;
@@ -127,28 +128,44 @@ impl Fetcher {
     /// The file is written, but not synced. While it is decompressed no connection is held, and while it is transferred no
     /// decoder is.
     pub async fn nar(&self, source: &Source, info: &NarInfo, path: &Path) -> Result<Verified, Fault> {
-        let result = self.try_nar(source, info, path).await;
+        self.nar_into(source, info, &Target { path, growth: None }).await
+    }
+
+    /// The same, for a file that is read while it is written: `growth` tells how far it is. Nothing in it is verified
+    /// before this returns.
+    pub async fn nar_followed(
+        &self,
+        source: &Source,
+        info: &NarInfo,
+        path: &Path,
+        growth: &Arc<Growth>,
+    ) -> Result<Verified, Fault> {
+        self.nar_into(source, info, &Target { path, growth: Some(growth) }).await
+    }
+
+    async fn nar_into(&self, source: &Source, info: &NarInfo, to: &Target<'_>) -> Result<Verified, Fault> {
+        let result = self.try_nar(source, info, to).await;
         if result.is_err() {
             // It may never have been created.
-            let _ = std::fs::remove_file(path);
+            let _ = std::fs::remove_file(to.path);
         }
         result
     }
 
-    async fn try_nar(&self, source: &Source, info: &NarInfo, path: &Path) -> Result<Verified, Fault> {
+    async fn try_nar(&self, source: &Source, info: &NarInfo, to: &Target<'_>) -> Result<Verified, Fault> {
         let url = narinfo::nar_url(info, source)?;
         let expected = Expected::from(info);
         if let Some(most) = self.0.limits.max_nar_size.filter(|most| expected.nar_size > *most) {
             let message = format!("the NAR has {} bytes; limits.maxNarSize is {most}", expected.nar_size);
             return Err(Fault::new(RefusalReason::TooLarge, message));
         }
-        let first = self.transfer(source, &url, &expected, path, true).await?;
-        match self.check(expected, path).await {
+        let first = self.transfer(source, &url, &expected, to, true).await?;
+        match self.check(expected, to.path).await {
             // Two halves may have been of two different files.
             Err(fault) if first.resumed && !fault.is_transient() => {
                 tracing::info!(%url, %fault, "a resumed transfer gave wrong bytes; once more from the start");
-                self.transfer(source, &url, &expected, path, false).await?;
-                self.check(expected, path).await
+                self.transfer(source, &url, &expected, to, false).await?;
+                self.check(expected, to.path).await
             }
             result => result,
         }
@@ -159,12 +176,12 @@ impl Fetcher {
         source: &Source,
         url: &Url,
         expected: &Expected,
-        path: &Path,
+        to: &Target<'_>,
         resume: bool,
     ) -> Result<download::Done, Fault> {
         let _held = self.0.connections.acquire().await.map_err(|error| local_fault(&error))?;
         self.may_ask(source)?;
-        let result = download::download(self, source, url, expected, path, resume).await;
+        let result = download::download(self, source, url, expected, to, resume).await;
         self.learn(source, result.as_ref().err());
         result
     }

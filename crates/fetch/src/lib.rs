@@ -5,6 +5,7 @@
 //! * [`narinfo`]: what a narinfo must be before it counts.
 //! * [`nar`]: what a NAR file must be: FileHash, FileSize, NarHash and NarSize.
 //! * [`decode`]: the decompressors.
+//! * [`growth`]: a NAR file that is read while it is written.
 //! * [`fault`]: why something was not taken, in the terms of the report.
 //! * [`circuit`] and [`backoff`]: when a source is left alone, and for how long.
 
@@ -13,6 +14,7 @@ pub mod circuit;
 pub mod decode;
 pub mod fault;
 pub mod fetcher;
+pub mod growth;
 pub mod limits;
 pub mod nar;
 pub mod narinfo;
@@ -20,6 +22,7 @@ pub mod source;
 
 pub use fault::Fault;
 pub use fetcher::{Fetcher, FetcherError};
+pub use growth::{Grown, Growth};
 pub use limits::Limits;
 pub use nar::{Expected, Verified};
 pub use source::{Source, SourceKind};

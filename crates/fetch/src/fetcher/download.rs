@@ -1,6 +1,7 @@
 //! The transfer of one NAR file.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use granary_placement::report::RefusalReason;
@@ -11,7 +12,7 @@ use super::pace::Pace;
 use super::writer::{Stopped, Writer};
 use super::{ATTEMPTS, Fetcher, disk_fault, pause};
 use crate::nar::file_size_fault;
-use crate::{Expected, Fault, Source};
+use crate::{Expected, Fault, Growth, Source};
 
 /// Most requests for one file, however much each brought.
 const MOST_REQUESTS: u32 = 20;
@@ -26,6 +27,7 @@ pub(super) struct Done {
 /// Where a transfer is.
 struct Transfer<'t> {
     expected: &'t Expected,
+    growth: Option<&'t Arc<Growth>>,
     writer: Writer,
     received: u64,
     resumed: bool,
@@ -46,17 +48,25 @@ enum End {
     Cut(String),
 }
 
-/// Fetches `url` into a file at `path`, which has at most as many bytes as are expected.
+/// Where a file is written to, and who follows that.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'t> {
+    pub(super) path: &'t Path,
+    pub(super) growth: Option<&'t Arc<Growth>>,
+}
+
+/// Fetches `url` into a file, which has at most as many bytes as are expected.
 pub(super) async fn download(
     fetcher: &Fetcher,
     source: &Source,
     url: &Url,
     expected: &Expected,
-    path: &Path,
+    to: &Target<'_>,
     resume: bool,
 ) -> Result<Done, Fault> {
-    let writer = Writer::create(path);
-    let mut transfer = Transfer { expected, writer, received: 0, resumed: false, rest: Rest::Never };
+    let Target { path, growth } = *to;
+    let writer = Writer::create(path, growth.cloned());
+    let mut transfer = Transfer { expected, growth, writer, received: 0, resumed: false, rest: Rest::Never };
     let (mut fruitless, mut requests) = (0, 0);
     let result = loop {
         let before = transfer.received;
@@ -76,7 +86,7 @@ pub(super) async fn download(
         }
     };
     // The disk's own words come before what followed from them.
-    transfer.writer.finish().await.map_err(|error| disk_fault("write a NAR file", &error))?;
+    transfer.writer.finish(result.is_ok()).await.map_err(|error| disk_fault("write a NAR file", &error))?;
     result
 }
 
@@ -133,6 +143,9 @@ impl Transfer<'_> {
             && stated != length
         {
             return Err(Attempt::Last(file_size_fault(stated, length)));
+        }
+        if let Some(growth) = self.growth {
+            growth.announce(self.expected.file_size.or(response.content_length()));
         }
         if self.received > 0 {
             self.received = 0;

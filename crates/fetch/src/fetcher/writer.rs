@@ -3,10 +3,13 @@
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+
+use crate::growth::{Follow, Growth};
 
 /// Chunks that wait for the disk, at most; each is one read from a connection, well below 1 MiB.
 const QUEUE: usize = 16;
@@ -14,6 +17,7 @@ const QUEUE: usize = 16;
 enum Step {
     Write(Bytes),
     Restart,
+    End,
 }
 
 /// Writes in the background. Dropping it ends the writing.
@@ -23,12 +27,13 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Creates the file; it must not be there. (A second transfer into one file begins by emptying it.)
-    pub(super) fn create(path: &Path) -> Self {
+    /// Creates the file, and tells `growth` of it; it must not be there. (A second transfer into one file begins by emptying
+    /// it.)
+    pub(super) fn create(path: &Path, growth: Option<Arc<Growth>>) -> Self {
         // Here and not on the thread: a transfer that is given up must not find it there after it has removed it.
         let file = File::create(path);
         let (steps, queue) = mpsc::channel(QUEUE);
-        Self { steps, thread: tokio::task::spawn_blocking(move || run(file?, queue)) }
+        Self { steps, thread: tokio::task::spawn_blocking(move || run(file?, queue, growth.as_deref())) }
     }
 
     /// Appends. Fails when the disk failed; [`Self::finish`] then says how.
@@ -41,8 +46,12 @@ impl Writer {
         self.steps.send(Step::Restart).await.map_err(|_| Stopped)
     }
 
-    /// Waits until everything is written.
-    pub(super) async fn finish(self) -> io::Result<()> {
+    /// Waits until everything is written. `whole`: the source has said that this is all.
+    pub(super) async fn finish(self, whole: bool) -> io::Result<()> {
+        if whole {
+            // It is not taken when the disk failed, which follows.
+            let _ = self.steps.send(Step::End).await;
+        }
         drop(self.steps);
         self.thread.await?
     }
@@ -52,13 +61,22 @@ impl Writer {
 #[derive(Debug)]
 pub(super) struct Stopped;
 
-fn run(mut file: File, mut queue: mpsc::Receiver<Step>) -> io::Result<()> {
+fn run(mut file: File, mut queue: mpsc::Receiver<Step>, growth: Option<&Growth>) -> io::Result<()> {
+    let mut follow = Follow::begin(growth);
     while let Some(step) = queue.blocking_recv() {
         match step {
-            Step::Write(chunk) => file.write_all(&chunk)?,
+            Step::Write(chunk) => {
+                file.write_all(&chunk)?;
+                follow.written(&chunk);
+            }
             Step::Restart => {
                 file.set_len(0)?;
                 file.rewind()?;
+                follow.restart();
+            }
+            Step::End => {
+                follow.end();
+                break;
             }
         }
     }
