@@ -9,6 +9,7 @@ pub mod front;
 pub mod map;
 pub mod metrics;
 pub mod sync;
+pub mod through;
 pub mod tree;
 pub mod verify;
 mod words;

@@ -6,6 +6,7 @@ pub mod job;
 pub mod misses;
 mod server;
 mod status;
+mod through;
 mod work;
 
 use std::io;
@@ -25,6 +26,7 @@ use crate::config::{Config, Wanted};
 use crate::map::{Current, Follower};
 use crate::metrics::Metrics;
 use crate::sync::Syncer;
+use crate::through::Through;
 use crate::tree::{Tree, TreeError};
 use misses::{Misses, Sources};
 use server::Shared;
@@ -76,13 +78,20 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let metrics = Arc::new(Metrics::new()?);
     let client = client::build(&config.limits)?;
     let syncer = Syncer::new(Arc::clone(&tree), Fetcher::new(config.limits.clone())?);
+    let syncer = if config.pull_through.is_some() { syncer.with_guests() } else { syncer };
     let tasks = TaskTracker::new();
 
     let map = follow(&config, client.clone(), &tasks, &stop);
     let status = Arc::new(Status::new(config.name.clone()));
     let sources = Sources::new(config.name.clone(), map.clone(), config.upstreams.clone(), client);
     let misses = Misses::new(sources, Arc::clone(&metrics));
-    let shared = Shared { status: Arc::clone(&status), tree, misses, metrics: Arc::clone(&metrics) };
+    let through = config.pull_through.map(|settings| {
+        let (tree, metrics, until) =
+            (Arc::clone(&tree), Arc::clone(&metrics.through), (tasks.clone(), stop.clone()));
+        Through::new(tree, &config.upstreams, &config.limits, settings, metrics, until)
+    });
+    let through = through.transpose()?;
+    let shared = Shared { status: Arc::clone(&status), tree, misses, through, metrics: Arc::clone(&metrics) };
     info!(name = %config.name, directory = %config.directory.display(), agent = %config.agent, "agent started");
 
     tasks.spawn(front::keep_rendered(Arc::clone(&config), map.clone(), Arc::clone(&status), stop.clone()));

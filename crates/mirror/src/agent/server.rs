@@ -8,13 +8,14 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Json};
 use axum::routing::get;
 use granary_placement::report::Report;
-use http::{Response, StatusCode, header};
+use http::{Method, Response, StatusCode, header};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::misses::Misses;
+use super::misses::{HOP, Misses};
 use super::status::Status;
 use crate::metrics::Metrics;
+use crate::through::Through;
 use crate::tree::Tree;
 
 /// What the handlers need.
@@ -23,6 +24,8 @@ pub(super) struct Shared {
     pub status: Arc<Status>,
     pub tree: Arc<Tree>,
     pub misses: Misses,
+    /// Pull-through, when it is on.
+    pub through: Option<Through>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -48,6 +51,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(metrics))
         .route("/granary/v1/report", get(report))
         .route("/nar/{file}", get(miss))
+        .merge(super::through::routes())
         .with_state(shared)
 }
 
@@ -75,12 +79,22 @@ async fn miss(
     Path(file): Path<String>,
     request: Request,
 ) -> Response<Body> {
-    let known = shared.tree.find_nar(&file);
+    let known = match &shared.through {
+        Some(through) => through.find_nar(&file),
+        None => shared.tree.find_nar(&file),
+    };
     if let Some(name) = known.and_then(|known| shared.tree.nar_name(&known.hash_part))
         && let Some(held) = name.strip_prefix("nar/").filter(|held| *held != file)
     {
         // The client read the narinfo before the artifact was held here, and has the NAR's name by its NarHash.
         return (StatusCode::FOUND, [(header::LOCATION, held.to_owned())]).into_response();
+    }
+    if let (Some(through), Some(known)) = (&shared.through, known)
+        && request.method() == Method::GET
+        && !request.headers().contains_key(HOP)
+        && let Some(answer) = super::through::nar(through, &file, known, request.headers()).await
+    {
+        return answer;
     }
     shared.misses.answer(request.method(), request.headers(), &file, known).await
 }

@@ -13,11 +13,12 @@ use granary_fetch::{Limits, Source, SourceKind};
 use granary_nix::{BaseUrl, CacheInfo, PublicKey, PublicKeys, STORE_DIR, StorePath};
 use url::Url;
 
+use super::pull_through::check as check_pull_through;
 use super::raw::{Raw, RawCacheInfo, RawLimits, RawListen, RawMap, RawPublish, RawUpstream};
 use super::{Config, ConfigError, MapSource, Wanted};
 use crate::front::safe_url;
 
-type Checked<T> = Result<T, ConfigError>;
+pub(super) type Checked<T> = Result<T, ConfigError>;
 
 const MAX_ROOTS: usize = 10_000;
 const MAX_UPSTREAMS: usize = 16;
@@ -31,6 +32,7 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
         upstreams,
         store_paths,
         map,
+        pull_through,
         url,
         publish: RawPublish { narinfo },
         listen: RawListen { http, agent },
@@ -39,6 +41,10 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
         sync_seconds,
         limits,
     } = raw;
+    if pull_through.is_some() && map.is_some() {
+        let problem = "leave it out: with a map, the map's policies say what is kept";
+        return Err(field("pullThrough", problem));
+    }
     let directory = path("directory", &directory)?;
     let front_directory = match front_directory {
         Some(text) => path("frontDirectory", &text)?,
@@ -56,7 +62,8 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
         name: parsed("name", &name, "use lower-case letters, digits and dashes")?,
         directory,
         upstreams: check_upstreams(upstreams)?,
-        wanted: check_wanted(store_paths, map)?,
+        wanted: check_wanted(store_paths, map, pull_through.is_some())?,
+        pull_through: pull_through.as_ref().map(check_pull_through).transpose()?,
         url: url.map(|url| web_url("url", &url)).transpose()?,
         publish: narinfo,
         http,
@@ -103,11 +110,13 @@ fn check_upstreams(raw: Vec<RawUpstream>) -> Checked<Vec<Source>> {
     Ok(upstreams)
 }
 
-fn check_wanted(store_paths: Option<Vec<String>>, map: Option<RawMap>) -> Checked<Wanted> {
+/// `others`: something else than store paths says what is kept.
+fn check_wanted(store_paths: Option<Vec<String>>, map: Option<RawMap>, others: bool) -> Checked<Wanted> {
     match (store_paths, map) {
         (Some(_), Some(_)) => {
             Err(field("storePaths", "leave it out: with a map, the map's policies say what is kept"))
         }
+        (None, None) if others => Ok(Wanted::Roots(Vec::new())),
         (None, None) => {
             Err(field("storePaths", "list the store paths to keep (their closure follows), or set map"))
         }
@@ -199,7 +208,7 @@ where
     text.parse().map_err(|error| field(name, format!("{error}; {hint}")))
 }
 
-fn field(field: impl Into<String>, problem: impl Into<String>) -> ConfigError {
+pub(super) fn field(field: impl Into<String>, problem: impl Into<String>) -> ConfigError {
     ConfigError::Field { field: field.into(), problem: problem.into() }
 }
 

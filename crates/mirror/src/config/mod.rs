@@ -2,6 +2,7 @@
 
 mod check;
 pub mod duration;
+mod pull_through;
 mod raw;
 pub mod size;
 
@@ -15,6 +16,8 @@ use granary_placement::MirrorName;
 use url::Url;
 
 use crate::front::Publish;
+
+pub use pull_through::PullThrough;
 
 /// Largest configuration file that is read, in bytes: far above 1,000 roots.
 const MAX_BYTES: u64 = 4 << 20;
@@ -30,6 +33,8 @@ pub struct Config {
     pub upstreams: Vec<Source>,
     /// What is to be kept.
     pub wanted: Wanted,
+    /// Whether what clients ask for is kept too.
+    pub pull_through: Option<PullThrough>,
     /// The mirror's own public URL, for its report and greeting.
     pub url: Option<Url>,
     /// Who gets the `Mirrors:` line.

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::pull_through::RawPullThrough;
 use crate::front::Publish;
 
 #[derive(Debug, Deserialize)]
@@ -13,6 +14,7 @@ pub(super) struct Raw {
     pub upstreams: Vec<RawUpstream>,
     pub store_paths: Option<Vec<String>>,
     pub map: Option<RawMap>,
+    pub pull_through: Option<RawPullThrough>,
     pub url: Option<String>,
     #[serde(default)]
     pub publish: RawPublish,

@@ -28,6 +28,28 @@ const LINE_LOCATION: &str = "
         }
 ";
 
+/// What is asked for a narinfo that is not here, with pull-through.
+const ABSENT_LOCATION: &str = "
+        # It may be had from an upstream. The agent answers as soon as one has it, and 404 only when all say so.
+        location @absent {
+            error_log stderr warn;
+            proxy_pass http://granary_agent/granary/v1/narinfo/$granary_hash;
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+            proxy_connect_timeout 5s;
+            proxy_read_timeout 30s;
+            # An agent that is away knows nothing of what may be had: clients come again, and do not remember a 404.
+            error_page 502 504 =503 @later;
+        }
+
+        location @later {
+            default_type text/plain;
+            add_header Retry-After 1 always;
+            return 503 \"the mirror cannot ask its upstreams now; try again\\n\";
+        }
+
+";
+
 /// Who gets the `Mirrors:` line inside a narinfo. The `Link` header, which no narinfo parser sees, always goes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Publish {
@@ -60,6 +82,8 @@ pub struct Settings {
     pub publish: Publish,
     /// The text of `nix-cache-info`, `Key: value` lines.
     pub cache_info: String,
+    /// Whether the agent is asked for narinfos that are not here.
+    pub pull_through: bool,
     /// Worker processes.
     pub workers: usize,
 }
@@ -76,7 +100,8 @@ pub struct Rendered {
 /// Renders both files.
 #[must_use]
 pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
-    let Settings { name, url, root, directory, listen, agent, publish, cache_info, workers } = settings;
+    let Settings { name, url, root, directory, listen, agent, publish, cache_info, pull_through, workers } =
+        settings;
     // Without a line to add, nginx can answer with Content-Length and ETag.
     let with_line = *publish != Publish::Never && !lists.is_empty();
     let readers = if *publish == Publish::Always {
@@ -100,6 +125,8 @@ pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
         .replace("@READERS@\n", readers)
         .replace("@LINE@", &format!("{vary}{line}"))
         .replace("@LINE_LOCATION@", line_location)
+        .replace("@ABSENT@", if *pull_through { "@absent" } else { "=404" })
+        .replace("@ABSENT_LOCATION@", if *pull_through { ABSENT_LOCATION } else { "" })
         .replace("@LISTEN@", &listen.to_string())
         .replace("@AGENT@", &reachable(*agent).to_string())
         .replace("@CACHE_INFO@", &quoted(cache_info))
@@ -139,6 +166,7 @@ mod tests {
             agent: "0.0.0.0:8081".parse().unwrap(),
             publish,
             cache_info: "StoreDir: /nix/store\nPriority: 30\n".into(),
+            pull_through: false,
             workers: 2,
         }
     }

@@ -1,10 +1,16 @@
 //! What a mirror counts, for Prometheus. Labels have few values: never a path, a hash or a message.
 
+mod through;
+
+use std::sync::Arc;
+
 use granary_placement::report::{self, RefusalReason, Report};
 use prometheus::{
     Encoder as _, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
+
+pub use through::{LookupResult, ThroughMetrics};
 
 /// What became of a request for a NAR that is not in the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +60,8 @@ pub struct Metrics {
     upstream_up: IntGaugeVec,
     map_epoch: IntGauge,
     front_ready: IntGauge,
+    /// Pull-through.
+    pub through: Arc<ThroughMetrics>,
     misses: IntCounterVec,
     miss_bytes: IntCounter,
 }
@@ -100,6 +108,7 @@ impl Metrics {
             upstream_up: gauges("upstream_up", "Whether an upstream last answered", &["upstream"])?,
             map_epoch: gauge("map_epoch", "Epoch of the mirror map in force; 0 without one")?,
             front_ready: gauge("front_ready", "Whether the files that nginx serves by are rendered")?,
+            through: Arc::new(ThroughMetrics::new(&registry)?),
             misses: counters("misses_total", "Requests for NAR files that are not in the tree", "result")?,
             miss_bytes: IntCounter::new("miss_bytes_total", "Bytes passed on for misses")?,
             registry: registry.clone(),

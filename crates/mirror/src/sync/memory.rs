@@ -19,6 +19,8 @@ pub(super) struct Memory {
     keys: PublicKeys,
     /// Verified narinfos, in whatever form they came.
     pub(super) known: HashMap<HashPart, Arc<NarInfo>>,
+    /// Whether the catalog has what no policy wants, which stays.
+    pub(super) guests: bool,
     /// What was refused and has not been published since.
     refused: HashMap<HashPart, Standing>,
     /// What each policy's report said last.

@@ -46,6 +46,13 @@ impl Syncer {
         Self { tree, fetcher, memory: Mutex::default() }
     }
 
+    /// The same for a tree whose catalog has more than the policies want: that is left to whoever put it there.
+    #[must_use]
+    pub fn with_guests(mut self) -> Self {
+        self.memory.get_mut().guests = true;
+        self
+    }
+
     /// Does whatever `job` leaves to do. A refused artifact is tried again: at once in the next pass, then at intervals
     /// that double up to half an hour.
     ///

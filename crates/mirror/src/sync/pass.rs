@@ -261,9 +261,10 @@ impl<'p> Pass<'p> {
         let kept: HashSet<HashPart> = plan::members(closure, kept.into_iter()).into_iter().collect();
         let wanted: HashSet<HashPart> = members().copied().collect();
         self.memory.keep(&wanted, &job.policies.iter().map(|policy| policy.name.as_str()).collect());
+        let guests = self.memory.guests;
         self.disk("tidy up", move |tree| {
             tree.prune_quarantine(&refused)?;
-            tree.prune_catalog(&kept).map(drop)
+            if guests { Ok(()) } else { tree.prune_catalog(&kept).map(drop) }
         })
         .await;
     }

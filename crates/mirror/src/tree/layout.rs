@@ -103,7 +103,7 @@ pub fn hash_of(file_name: &std::ffi::OsStr) -> Option<HashPart> {
 }
 
 /// The hash that a NAR file is named by: `<hash>.nar[.<compression>]`.
-pub(super) fn nar_hash_of(file: &str) -> Option<Hash> {
+pub(crate) fn nar_hash_of(file: &str) -> Option<Hash> {
     let (digest, suffix) = file.split_once('.')?;
     let named = digest.len() == 52 && (suffix == "nar" || suffix.starts_with("nar."));
     named.then(|| format!("sha256:{digest}").parse().ok())?

@@ -43,6 +43,7 @@ use granary_nix::{HashPart, NarInfo};
 pub use canonical::canonical;
 pub use error::TreeError;
 pub use index::{CatalogEntry, Totals};
+pub(crate) use layout::nar_hash_of;
 pub use layout::{Layout, hash_of};
 pub(crate) use order::references_first;
 pub use publish::{Contents, Publication};
@@ -131,7 +132,7 @@ impl Tree {
     /// NarHash. In memory.
     #[must_use]
     pub fn find_nar(&self, file: &str) -> Option<CatalogEntry> {
-        read(&self.catalog).by_name(file, layout::nar_hash_of(file)?)
+        read(&self.catalog).by_name(file, nar_hash_of(file)?)
     }
 
     /// The name in the cache, `nar/<FileHash>.nar[.<compression>]`, of a published artifact's NAR file. In memory.

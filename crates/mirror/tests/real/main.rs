@@ -10,4 +10,5 @@ mod front;
 mod lan;
 mod narinfos;
 mod support;
+mod through;
 mod unstated;

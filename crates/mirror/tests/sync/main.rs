@@ -9,6 +9,7 @@ mod faults;
 mod fixture;
 mod misses;
 mod passes;
+mod through;
 mod transfer;
 mod verify;
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 pub use granary_placement::report::Report;
 pub use mirror::{Mirror, Site, config, map_of};
-pub use nix::{Artifact, Corpus, noise};
+pub use nix::{Artifact, Corpus, Nix, noise};
 pub use upstream::Upstream;
 
 /// How long a condition may take to come true: far longer than it ever should.

@@ -1,13 +1,17 @@
 //! A cache on disk behind HTTP, which can lie and go away.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use http::{StatusCode, Uri};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use http::{StatusCode, Uri, header};
 
 /// A server that ends with the test's runtime.
 pub struct Upstream {
@@ -19,6 +23,7 @@ struct Shared {
     directory: PathBuf,
     down: AtomicBool,
     nars: AtomicUsize,
+    slow: AtomicBool,
 }
 
 impl Upstream {
@@ -29,6 +34,7 @@ impl Upstream {
             directory: directory.into(),
             down: AtomicBool::new(false),
             nars: AtomicUsize::new(0),
+            slow: AtomicBool::new(false),
         });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -38,6 +44,11 @@ impl Upstream {
     /// From now on every request is answered 503, or not any more.
     pub fn down(&self, down: bool) {
         self.shared.down.store(down, Ordering::Relaxed);
+    }
+
+    /// From now on a NAR file stops after its first MiB, or not any more.
+    pub fn slow(&self, slow: bool) {
+        self.shared.slow.store(slow, Ordering::Relaxed);
     }
 
     /// How many NAR files were asked for.
@@ -50,11 +61,23 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
     if shared.down.load(Ordering::Relaxed) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    if uri.path().starts_with("/nar/") {
+    let nar = uri.path().starts_with("/nar/");
+    if nar {
         shared.nars.fetch_add(1, Ordering::Relaxed);
     }
     match std::fs::read(shared.directory.join(uri.path().trim_start_matches('/'))) {
+        Ok(bytes) if nar && shared.slow.load(Ordering::Relaxed) => stopping(bytes),
         Ok(bytes) => bytes.into_response(),
         Err(_) => StatusCode::NOT_FOUND.into_response(),
     }
+}
+
+/// The head, the first MiB, and then nothing.
+fn stopping(mut bytes: Vec<u8>) -> Response {
+    let length = bytes.len();
+    bytes.truncate(1 << 20);
+    let start = futures::stream::iter([Ok::<_, Infallible>(Bytes::from(bytes))]);
+    let mut response = Body::from_stream(start.chain(futures::stream::pending())).into_response();
+    response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    response
 }

@@ -1,0 +1,123 @@
+//! The transfer from one upstream into a file.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Instant;
+
+use granary_fetch::{Expected, Fault, Grown, Growth, Source, Verified, narinfo};
+use granary_nix::NarInfo;
+use granary_placement::report::RefusalReason;
+use tokio::sync::mpsc;
+
+use super::super::Through;
+use super::super::race::Found;
+use super::view::Body;
+use crate::tree::{CatalogEntry, TempFile};
+
+/// What an attempt tells its flight.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// Its file has grown, or begun anew.
+    Grew { number: usize, expected: Expected, grown: Grown, body: Arc<Body> },
+    /// It is over.
+    Ended { number: usize, result: Result<Obtained, Fault> },
+}
+
+/// A verified NAR file, and what is known of it.
+#[derive(Debug)]
+pub(in super::super) struct Obtained {
+    pub(in super::super) info: Arc<NarInfo>,
+    pub(in super::super) verified: Verified,
+    pub(in super::super) file: TempFile,
+}
+
+impl Through {
+    /// Fetches and verifies the file from upstream number `number`, and tells of it.
+    pub(super) async fn attempt(self, number: usize, known: CatalogEntry, events: mpsc::Sender<Event>) {
+        let result = match self.0.upstreams.get(number) {
+            Some(source) => self.fetch(number, source, &known, &events).await,
+            None => Err(Fault::new(RefusalReason::NotFound, "there is no such upstream")),
+        };
+        // A flight that listens no more has ended otherwise.
+        let _ = events.send(Event::Ended { number, result }).await;
+    }
+
+    async fn fetch(
+        &self,
+        number: usize,
+        source: &Source,
+        known: &CatalogEntry,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<Obtained, Fault> {
+        let info = self.locate(number, source, known).await?;
+        let url = narinfo::nar_url(&info, source)?;
+        if self.0.bench.has(url.as_str(), Instant::now()) {
+            return Err(Fault::new(RefusalReason::UpstreamUnreachable, "it gave wrong bytes a moment ago"));
+        }
+        let (expected, file, growth) = (Expected::from(&*info), self.0.tree.temp(), Arc::<Growth>::default());
+        let result = {
+            let fetch = self.0.fetching.nar_followed(source, &info, file.path(), &growth);
+            tokio::pin!(fetch);
+            let mut grown = growth.follow();
+            let (mut body, mut restarts) = (None, 0);
+            loop {
+                tokio::select! {
+                    biased;
+                    Ok(()) = grown.changed() => {
+                        let now = *grown.borrow_and_update();
+                        if now.bytes == 0 {
+                            continue;
+                        }
+                        if body.is_none() || now.restarts != restarts {
+                            restarts = now.restarts;
+                            body = open(&file, &expected, &now).map(Arc::new);
+                        }
+                        if let Some(body) = body.clone() {
+                            // The flight is never slow: it only looks.
+                            let _ = events.send(Event::Grew { number, expected, grown: now, body }).await;
+                        }
+                    }
+                    result = &mut fetch => break result,
+                }
+            }
+        };
+        match result {
+            Ok(verified) => Ok(Obtained { info, verified, file }),
+            Err(fault) => {
+                if !fault.is_transient() && fault.reason != RefusalReason::NotFound {
+                    tracing::warn!(%url, reason = %fault.reason, %fault, "an upstream gives bad bytes");
+                    self.0.bench.add(url.as_str(), Instant::now());
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    /// The upstream's narinfo, which must be about the same NAR, and the same file if that is known.
+    async fn locate(
+        &self,
+        number: usize,
+        source: &Source,
+        known: &CatalogEntry,
+    ) -> Result<Arc<NarInfo>, Fault> {
+        let recent = self.0.lookups.recent(&known.hash_part).filter(|found| found.source == number);
+        let info = match recent {
+            Some(Found { info, .. }) => info,
+            None => match self.0.asking.narinfo(source, &known.hash_part).await? {
+                Some(info) => Arc::new(info),
+                None => return Err(Fault::new(RefusalReason::NotFound, "it does not have the artifact")),
+            },
+        };
+        let (expected, wanted) = (Expected::from(&*info), known.expected);
+        let same = expected.nar_hash == wanted.nar_hash
+            && expected.compression == wanted.compression
+            && (wanted.file_hash.is_none() || expected.file_hash == wanted.file_hash);
+        if same { Ok(info) } else { Err(Fault::new(RefusalReason::NotFound, "it has another NAR file")) }
+    }
+}
+
+/// Opens what is being written, to be read.
+fn open(file: &TempFile, expected: &Expected, grown: &Grown) -> Option<Body> {
+    let size = expected.file_size.or(grown.announced);
+    Some(Body { file: File::open(file.path()).ok()?, identity: expected.file_hash, size })
+}

@@ -1,0 +1,123 @@
+//! Pull-through: what clients ask for and nobody wanted before is had from the upstreams, passed on, verified and kept.
+//!
+//! * [`race`]: one narinfo from several upstreams, the silent ones not waited for.
+//! * [`lookup`]: narinfos that clients ask for: one question at a time for each, with a short memory of yes and no.
+//! * [`closure`]: brings the narinfos of a whole closure into the catalog, references first.
+//! * [`flight`]: NAR files: one transfer for all who ask, who read the file while it is written.
+//! * [`keep`]: what becomes of a file that has come whole.
+//! * [`bench`]: NAR files that were wrong, which are not asked for again for a while.
+//!
+//! A narinfo that a client asks for is answered as soon as it is verified, from memory. Meanwhile the narinfos of its
+//! closure are fetched, breadth first, as the client will ask for them; then all of them are put into the catalog,
+//! references first, and nginx answers for them. A NAR file is published when it is verified and its artifact's closure is
+//! in the catalog. So what is visible in the tree is closed, as everything else in it is; where the upstreams lack a
+//! reference, clients are served, and nothing is kept.
+
+mod bench;
+mod closure;
+mod flight;
+mod keep;
+mod lookup;
+mod race;
+mod recent;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use granary_fetch::{Fetcher, FetcherError, Limits, Source};
+use granary_nix::HashPart;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::PullThrough;
+use crate::metrics::ThroughMetrics;
+use crate::tree::{CatalogEntry, Tree};
+
+pub use flight::{Begun, Reader};
+pub use lookup::Answer;
+
+/// Longest time that an upstream may be silent when it is asked for a narinfo: a client waits.
+const SILENCE: Duration = Duration::from_secs(5);
+/// Longest time to connect for a narinfo.
+const CONNECT: Duration = Duration::from_secs(3);
+
+/// Answers what is neither in the tree nor in the catalog. A cheap handle.
+#[derive(Clone, Debug)]
+pub struct Through(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    tree: Arc<Tree>,
+    /// In the order in which they are asked.
+    upstreams: Arc<[Source]>,
+    /// For narinfos: gives up soon.
+    asking: Fetcher,
+    /// For NAR files.
+    fetching: Fetcher,
+    lookups: lookup::Lookups,
+    closures: closure::Closures,
+    flights: flight::Flights,
+    bench: bench::Bench,
+    space: keep::Space,
+    metrics: Arc<ThroughMetrics>,
+    tasks: TaskTracker,
+    /// Ends them.
+    stop: CancellationToken,
+}
+
+impl Through {
+    /// For this tree and these upstreams, within `limits` for each transfer. Its work is done in `tasks`, until `stop`.
+    pub fn new(
+        tree: Arc<Tree>,
+        upstreams: &[Source],
+        limits: &Limits,
+        settings: PullThrough,
+        metrics: Arc<ThroughMetrics>,
+        (tasks, stop): (TaskTracker, CancellationToken),
+    ) -> Result<Self, FetcherError> {
+        let asking = Limits {
+            silence: limits.silence.min(SILENCE),
+            connect: limits.connect.min(CONNECT),
+            ..limits.clone()
+        };
+        let fetching = Limits { connections: flight::AT_ONCE, ..limits.clone() };
+        Ok(Self(Arc::new(Shared {
+            tree,
+            upstreams: upstreams.into(),
+            asking: Fetcher::new(asking)?,
+            fetching: Fetcher::new(fetching)?,
+            lookups: lookup::Lookups::default(),
+            closures: closure::Closures::default(),
+            flights: flight::Flights::default(),
+            bench: bench::Bench::default(),
+            space: keep::Space::new(settings.max_size),
+            metrics,
+            tasks,
+            stop,
+        })))
+    }
+
+    /// Does something in the background, whatever becomes of the client who asked for it.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.0.stop.clone();
+        self.0.tasks.spawn(async move { stop.run_until_cancelled(work).await });
+    }
+
+    /// What is known about the NAR file of this name, `<hash>.nar[.<compression>]`: from the catalog, else from a narinfo
+    /// that was answered a moment ago.
+    #[must_use]
+    pub fn find_nar(&self, file: &str) -> Option<CatalogEntry> {
+        self.0.tree.find_nar(file).or_else(|| self.0.lookups.by_nar_name(file))
+    }
+
+    /// Whether the artifact's narinfo was answered, or is in the catalog.
+    #[must_use]
+    pub fn knows(&self, hash: &HashPart) -> bool {
+        self.0.tree.in_catalog(hash) || self.0.lookups.recent(hash).is_some()
+    }
+}
+
+/// What is behind these locks is whole after each single operation, so that a thread that panicked left no damage.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

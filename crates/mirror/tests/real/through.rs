@@ -1,0 +1,172 @@
+//! Pull-through: a mirror that starts with nothing, the real nginx, and the real Nix.
+
+use std::sync::Arc;
+
+use reqwest::{Client, StatusCode};
+
+use super::support::{
+    Artifact, Corpus, Mirror, Nix, Site, Upstream, client, config, eventually, folder, noise, run, text,
+    tools,
+};
+
+/// An application and its closure: a large library, a small one, and what both need.
+fn artifacts() -> Vec<Artifact> {
+    let base = Artifact::new("base-1.0", 0, b"everybody needs it".to_vec(), &[]);
+    let large = Artifact::new("large-1.0", 0, noise(5 << 20), &[&base]);
+    let small = Artifact::new("small-1.0", 0, noise(200_000), &[&base]);
+    let app = Artifact::new("app-1.0", 0, b"an application".to_vec(), &[&large, &small, &base]);
+    vec![base, large, small, app]
+}
+
+struct Scene {
+    folder: tempfile::TempDir,
+    client: Client,
+    artifacts: Vec<Artifact>,
+    corpus: Corpus,
+    upstream: Upstream,
+    mirror: Mirror,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let (folder, client, artifacts) = (folder(), client(), artifacts());
+        let corpus = Corpus::make(folder.path(), &artifacts);
+        let upstream = Upstream::serve(&corpus.cache).await;
+        let site = Site::new(folder.path(), "through");
+        let config = config(&site, &upstream.url, &corpus.key, "pullThrough: {maxSize: 1Gi}");
+        let mirror = Mirror::run(site, &config);
+        let scene = Self { folder, client, artifacts, corpus, upstream, mirror };
+        scene.ready().await;
+        scene
+    }
+
+    async fn ready(&self) {
+        let health = format!("{}/granary/v1/healthz", self.mirror.url());
+        eventually("nginx answers", async || {
+            self.client.get(&health).send().await.ok().filter(|answer| answer.status() == 200).map(drop)
+        })
+        .await;
+        eventually("the agent answers", async || {
+            self.client.get(self.mirror.agent("/healthz")).send().await.ok()
+        })
+        .await;
+    }
+
+    fn app(&self) -> &Artifact {
+        self.artifacts.last().unwrap()
+    }
+
+    /// The application and its closure come into an empty store.
+    fn substitute(&self, name: &str) {
+        // With a home of its own, as on another machine: Nix remembers narinfos there.
+        let nix = Nix::new(&self.folder.path().join(name));
+        let output = nix.substitute(name, &self.mirror.url(), &self.corpus.key, &self.app().path);
+        assert!(
+            output.status.success(),
+            "{}\n{}",
+            String::from_utf8_lossy(&output.stderr),
+            self.mirror.log()
+        );
+        for artifact in &self.artifacts {
+            let content = nix.read(name, &format!("{}/content", artifact.path));
+            assert!(content == artifact.content, "{}", artifact.path);
+        }
+    }
+
+    async fn get(&self, path: &str) -> reqwest::Response {
+        self.client.get(format!("{}/{path}", self.mirror.url())).send().await.unwrap()
+    }
+
+    async fn published(&self, count: u64) {
+        self.mirror.until(&self.client, "everything is published", |report| report.artifacts == count).await;
+    }
+
+    /// The tree is a valid cache.
+    fn verify(&self) -> String {
+        let (code, out, error) =
+            run(&["verify", text(&self.mirror.site.tree()), "--public-key", &self.corpus.key]);
+        assert_eq!(code, Some(0), "{out}{error}");
+        error
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nix_substitutes_what_nobody_wanted_before_and_again_when_the_upstream_is_gone() {
+    if !tools() {
+        return;
+    }
+    let scene = Scene::start().await;
+    scene.substitute("first");
+    scene.published(4).await;
+    assert_eq!(scene.upstream.nars(), 4, "each NAR file once");
+
+    scene.upstream.down(true);
+    scene.substitute("second");
+    assert_eq!(scene.upstream.nars(), 4);
+    assert!(scene.verify().contains("4 artifacts"));
+
+    // What is not here may exist.
+    let other = format!("{}.narinfo", "0".repeat(32));
+    let answer = scene.get(&other).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers().contains_key("retry-after"));
+    scene.upstream.down(false);
+    let absent = eventually("the upstream is asked again", async || {
+        Some(scene.get(&other).await.status()).filter(|status| *status != 503)
+    })
+    .await;
+    assert_eq!(absent, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dozens_of_clients_at_once_cost_the_upstream_one_fetch_for_each_nar() {
+    if !tools() {
+        return;
+    }
+    let scene = Arc::new(Scene::start().await);
+    let clients = (0..24).map(|number| {
+        let scene = Arc::clone(&scene);
+        tokio::task::spawn_blocking(move || scene.substitute(&format!("client-{number}")))
+    });
+    for client in futures::future::join_all(clients).await {
+        client.unwrap();
+    }
+    assert_eq!(scene.upstream.nars(), 4, "{}", scene.mirror.log());
+    scene.published(4).await;
+    scene.verify();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_a_nar_comes_the_tree_is_valid_and_goes_on() {
+    if !tools() {
+        return;
+    }
+    let mut scene = Scene::start().await;
+    let large = &scene.artifacts[1];
+    let (narinfo, nar) = (format!("{}.narinfo", large.hash_part()), scene.corpus.narinfo(large).url);
+    assert_eq!(scene.get(&narinfo).await.status(), 200);
+    scene.upstream.slow(true);
+    let mut body = scene.get(&nar).await;
+    assert_eq!(body.status(), 200);
+    assert_eq!(body.headers()["accept-ranges"], "bytes");
+    assert!(body.content_length().is_some() && body.headers().contains_key("etag"));
+    body.chunk().await.unwrap().unwrap();
+    scene.mirror.kill();
+    scene.verify();
+    let cut = async {
+        while body.chunk().await?.is_some() {}
+        Ok::<_, reqwest::Error>(())
+    };
+    assert!(cut.await.is_err(), "a body that is not whole does not end well");
+
+    scene.upstream.slow(false);
+    let Site { name, base, http, agent } = &scene.mirror.site;
+    let site = Site { name: name.clone(), base: base.clone(), http: *http, agent: *agent };
+    let config = site.base.join("config.yaml");
+    // The old one, when it is dropped, ends the nginx that it finds.
+    let _old = std::mem::replace(&mut scene.mirror, Mirror::run(site, &config));
+    scene.ready().await;
+    scene.substitute("after");
+    scene.published(4).await;
+    scene.verify();
+}

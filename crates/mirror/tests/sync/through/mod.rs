@@ -1,0 +1,107 @@
+//! Pull-through: what clients ask for, from upstreams that behave and from some that do not.
+
+mod narinfos;
+mod nars;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::TryStreamExt as _;
+use granary_fetch::{Limits, Source};
+use granary_mirror::config::PullThrough;
+use granary_mirror::metrics::Metrics;
+use granary_mirror::through::{Answer, Begun, Reader, Through};
+use granary_mirror::tree::Tree;
+use granary_nix::{CacheInfo, NarInfo, StorePath};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::common::SILENCE;
+
+/// A mirror that wants nothing by itself.
+struct Site {
+    directory: tempfile::TempDir,
+    tree: Arc<Tree>,
+    through: Through,
+    tasks: TaskTracker,
+}
+
+impl Site {
+    fn new(upstreams: &[Source]) -> Self {
+        Self::with(upstreams, 1 << 30, SILENCE)
+    }
+
+    fn with(upstreams: &[Source], max_size: u64, silence: std::time::Duration) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let directory = tempfile::tempdir().unwrap();
+        let tree = Arc::new(Tree::open(directory.path(), &CacheInfo::default()).unwrap());
+        let limits = Limits { silence, connect: SILENCE, ..Limits::default() };
+        let tasks = TaskTracker::new();
+        let until = (tasks.clone(), CancellationToken::new());
+        let (settings, metrics) = (PullThrough { max_size }, Metrics::new().unwrap().through);
+        let through = Through::new(Arc::clone(&tree), upstreams, &limits, settings, metrics, until).unwrap();
+        Self { directory, tree, through, tasks }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    async fn narinfo(&self, path: &StorePath) -> Answer {
+        self.through.narinfo(&path.hash_part()).await
+    }
+
+    /// The narinfo, which must be there.
+    async fn found(&self, path: &StorePath) -> Arc<NarInfo> {
+        match self.narinfo(path).await {
+            Answer::Found(info) => info,
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+
+    /// A look at the flight of the NAR file that this narinfo names.
+    fn open(&self, info: &NarInfo) -> Reader {
+        let file = info.url.strip_prefix("nar/").unwrap();
+        let known = self.through.find_nar(file).unwrap_or_else(|| panic!("{file} is not known"));
+        self.through.open(file, known).unwrap()
+    }
+
+    /// What a client gets that asks for all of a NAR file.
+    async fn get(&self, info: &NarInfo) -> Got {
+        read(self.open(info), None).await
+    }
+
+    /// Waits for everything that goes on after the clients were answered.
+    async fn settled(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.tasks.reopen();
+    }
+}
+
+/// What a client got.
+#[derive(Debug, PartialEq, Eq)]
+enum Got {
+    Whole(Vec<u8>),
+    /// The connection broke; how many bytes came before.
+    Cut(usize),
+    Missing,
+    Failed,
+}
+
+async fn read(mut reader: Reader, part: Option<std::ops::Range<u64>>) -> Got {
+    match reader.begin().await {
+        Begun::File { .. } => {}
+        Begun::Missing => return Got::Missing,
+        Begun::Failed => return Got::Failed,
+    }
+    let mut body = Box::pin(reader.body(part));
+    let mut bytes = Vec::new();
+    loop {
+        match body.try_next().await {
+            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+            Ok(None) => return Got::Whole(bytes),
+            Err(_) => return Got::Cut(bytes.len()),
+        }
+    }
+}
