@@ -110,7 +110,7 @@ fn tree_advice(error: &TreeError) -> &'static str {
             "; stop it, import, and start it again; or, while it runs and push is on, use nix copy --to http://…"
         }
         TreeError::Io { source, .. } => advice(source),
-        TreeError::ReferenceMissing { .. } => "",
+        TreeError::ReferenceMissing { .. } | TreeError::Referred { .. } | TreeError::NotThere { .. } => "",
     }
 }
 

@@ -187,7 +187,10 @@ impl From<TreeError> for Fault {
     fn from(error: TreeError) -> Self {
         let reason = match &error {
             TreeError::ReferenceMissing { .. } => RefusalReason::MissingReference,
-            TreeError::Io { .. } | TreeError::InUse { .. } => RefusalReason::Disk,
+            TreeError::Io { .. }
+            | TreeError::InUse { .. }
+            | TreeError::Referred { .. }
+            | TreeError::NotThere { .. } => RefusalReason::Disk,
         };
         Self::new(reason, error.to_string())
     }

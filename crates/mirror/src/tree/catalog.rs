@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::ErrorKind;
+use std::path::Path;
 
 use granary_fetch::Expected;
 use granary_nix::{Hash, HashPart, NarInfo, served_nar_name};
@@ -56,7 +57,11 @@ impl Catalog {
         self.entries.contains_key(hash)
     }
 
-    fn insert(&mut self, hash: HashPart, text: Hash, info: &NarInfo) {
+    pub(super) fn hashes(&self) -> impl Iterator<Item = &HashPart> {
+        self.entries.keys()
+    }
+
+    pub(super) fn insert(&mut self, hash: HashPart, text: Hash, info: &NarInfo) {
         self.remove(&hash);
         let expected = Expected::from(info);
         for name in names(&expected) {
@@ -65,7 +70,7 @@ impl Catalog {
         self.entries.insert(hash, Known { text, expected });
     }
 
-    fn remove(&mut self, hash: &HashPart) {
+    pub(super) fn remove(&mut self, hash: &HashPart) {
         let Some(Known { text: _, expected }) = self.entries.remove(hash) else { return };
         for name in names(&expected) {
             let Some(named) = self.names.get_mut(&name) else { continue };
@@ -184,13 +189,14 @@ impl Tree {
         }
         needed
     }
+}
 
-    /// Reads the catalog's directory. A file that is no narinfo is left alone, and written over when it is wanted.
-    pub(super) fn load_catalog(layout: &layout::Layout) -> Result<Catalog, TreeError> {
-        let directory = layout.catalog();
-        let mut catalog = Catalog::default();
-        for entry in fs::read_dir(&directory).map_err(TreeError::io("list", &directory))? {
-            let entry = entry.map_err(TreeError::io("list", &directory))?;
+impl Catalog {
+    /// Reads a directory of narinfos. A file that is no narinfo is left alone, and written over when it is wanted.
+    pub(super) fn load(directory: &Path) -> Result<Self, TreeError> {
+        let mut catalog = Self::default();
+        for entry in fs::read_dir(directory).map_err(TreeError::io("list", directory))? {
+            let entry = entry.map_err(TreeError::io("list", directory))?;
             let Some(hash) = layout::hash_of(&entry.file_name()) else { continue };
             if let Some(info) = read_narinfo(&entry.path()).filter(|info| info.store_path.hash_part() == hash)
             {

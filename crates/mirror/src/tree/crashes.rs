@@ -1,5 +1,7 @@
 //! The power cut before every step of seeded histories of a tree: what is left is a valid cache, and is completed.
 
+mod removals;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -12,6 +14,7 @@ use granary_placement::report::{Refusal, RefusalReason};
 use super::disk::{self, power};
 use super::{Contents, Publication, Tree, TreeError};
 use crate::verify::verify_tree;
+use removals::Removals;
 
 /// Histories, each of which is interrupted before every step.
 const SEEDS: u64 = 8;
@@ -39,6 +42,8 @@ struct History {
     wanted: HashSet<HashPart>,
     /// Artifacts that are published with one call.
     at_once: usize,
+    /// What is taken out again at last, if anything.
+    removals: Option<Removals>,
 }
 
 impl History {
@@ -84,7 +89,7 @@ impl History {
             }
             artifacts.push((info, nar));
         }
-        Self { key, artifacts, published, refused, wanted, at_once: 1 + numbers.below(4) }
+        Self { key, artifacts, published, refused, wanted, at_once: 1 + numbers.below(4), removals: None }
     }
 
     /// All of it, or what is left to do of it. What is said to be published goes into `told`.
@@ -115,7 +120,11 @@ impl History {
             tree.put_in_quarantine(hash, &refusal(hash))?;
         }
         tree.prune_quarantine(&self.refused)?;
-        tree.prune_catalog(&self.wanted).map(drop)
+        tree.prune_catalog(&self.wanted)?;
+        match &self.removals {
+            Some(removals) => removals.play(self, tree),
+            None => Ok(()),
+        }
     }
 
     fn keys(&self) -> PublicKeys {
@@ -160,8 +169,9 @@ fn directory() -> tempfile::TempDir {
 }
 
 /// One history, interrupted before each of its steps, and again while it is completed. How many interruptions.
-fn interrupt(seed: u64, power_cut: bool) -> usize {
-    let history = History::new(seed);
+fn interrupt(seed: u64, power_cut: bool, removals: bool) -> usize {
+    let mut history = History::new(seed);
+    history.removals = removals.then(|| Removals::of(&history, &mut Numbers(seed, 5000)));
     let mut numbers = Numbers(seed, 1000);
     let whole = directory();
     let told = RefCell::default();
@@ -199,12 +209,24 @@ fn interrupt(seed: u64, power_cut: bool) -> usize {
 
 #[test]
 fn a_process_that_ends_before_any_step_leaves_a_valid_cache() {
-    let count: usize = (0..SEEDS).map(|seed| interrupt(seed, false)).sum();
+    let count: usize = (0..SEEDS).map(|seed| interrupt(seed, false, false)).sum();
     assert!(count >= LEAST, "{count} interruptions");
 }
 
 #[test]
 fn a_machine_that_stops_before_any_step_leaves_a_valid_cache() {
-    let count: usize = (0..SEEDS).map(|seed| interrupt(seed, true)).sum();
+    let count: usize = (0..SEEDS).map(|seed| interrupt(seed, true, false)).sum();
+    assert!(count >= LEAST, "{count} interruptions");
+}
+
+#[test]
+fn a_process_that_ends_before_any_step_of_a_removal_leaves_a_valid_cache() {
+    let count: usize = (0..SEEDS).map(|seed| interrupt(seed, false, true)).sum();
+    assert!(count >= LEAST, "{count} interruptions");
+}
+
+#[test]
+fn a_machine_that_stops_before_any_step_of_a_removal_leaves_a_valid_cache() {
+    let count: usize = (0..SEEDS).map(|seed| interrupt(seed, true, true)).sum();
     assert!(count >= LEAST, "{count} interruptions");
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use granary_nix::StorePath;
+use granary_nix::{HashPart, StorePath};
 
 /// Why the tree could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,22 @@ pub enum TreeError {
         /// What it needs.
         reference: StorePath,
     },
+    /// A published artifact would be visible without its closure.
+    #[error("{artifact} cannot be taken out: {referrers} published artifacts refer to it")]
+    Referred {
+        /// What should be taken out.
+        artifact: HashPart,
+        /// How many need it.
+        referrers: u32,
+    },
+    /// It is not there.
+    #[error("{artifact} is not {place}")]
+    NotThere {
+        /// What was asked for.
+        artifact: HashPart,
+        /// Where it was looked for: `published`, `in the trash`.
+        place: &'static str,
+    },
 }
 
 impl TreeError {
@@ -48,6 +64,10 @@ impl TreeError {
             Self::ReferenceMissing { artifact, reference } => {
                 Self::ReferenceMissing { artifact: artifact.clone(), reference: reference.clone() }
             }
+            Self::Referred { artifact, referrers } => {
+                Self::Referred { artifact: *artifact, referrers: *referrers }
+            }
+            Self::NotThere { artifact, place } => Self::NotThere { artifact: *artifact, place },
         }
     }
 

@@ -1,10 +1,14 @@
 //! What is in the tree, kept in memory so that a pass does not read it again and again.
 
+mod links;
+
 use std::collections::HashMap;
 
 use granary_fetch::Expected;
 use granary_nix::{Compression, Hash, HashPart, NarInfo, served_nar_name};
 use jiff::Timestamp;
+
+use links::Links;
 
 /// What is published in a tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +30,15 @@ pub struct CatalogEntry {
     pub expected: Expected,
 }
 
+/// A published artifact, for whoever decides what stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Bytes of its NAR file.
+    pub file_size: u64,
+    /// When its narinfo was written, by the clock of that time; `None` when the filesystem does not say.
+    pub at: Option<Timestamp>,
+}
+
 /// A published artifact: enough to see that it is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held {
@@ -33,16 +46,18 @@ pub(super) struct Held {
     pub(super) file_size: u64,
     pub(super) compression: Compression,
     pub(super) narinfo_length: u32,
+    pub(super) at: Option<Timestamp>,
 }
 
 impl Held {
     /// Of a narinfo in our form; `None` when it is not.
-    pub(super) fn of(info: &NarInfo, narinfo_length: usize) -> Option<Self> {
+    pub(super) fn of(info: &NarInfo, narinfo_length: usize, at: Option<Timestamp>) -> Option<Self> {
         let held = Self {
             file_hash: info.file_hash?,
             file_size: info.file_size?,
             compression: info.compression,
             narinfo_length: narinfo_length.try_into().ok()?,
+            at,
         };
         (held.nar_name() == info.url).then_some(held)
     }
@@ -57,6 +72,7 @@ impl Held {
 #[derive(Debug, Default)]
 pub(super) struct Index {
     held: HashMap<HashPart, Held>,
+    links: Links,
     bytes: u64,
     newest: Option<Timestamp>,
 }
@@ -70,18 +86,39 @@ impl Index {
         self.held.keys()
     }
 
-    pub(super) fn insert(&mut self, hash: HashPart, held: Held, at: Option<Timestamp>) {
+    pub(super) fn all(&self) -> impl Iterator<Item = (&HashPart, &Held)> {
+        self.held.iter()
+    }
+
+    /// `references` are those of the narinfo; its own path among them counts for nothing.
+    pub(super) fn insert(
+        &mut self,
+        hash: HashPart,
+        held: Held,
+        references: impl IntoIterator<Item = HashPart>,
+    ) {
+        self.remove(&hash);
         self.bytes += held.file_size;
-        self.newest = self.newest.max(at);
-        if let Some(before) = self.held.insert(hash, held) {
-            self.bytes -= before.file_size;
-        }
+        self.newest = self.newest.max(held.at);
+        self.links.add(hash, &held, references);
+        self.held.insert(hash, held);
     }
 
     pub(super) fn remove(&mut self, hash: &HashPart) {
         if let Some(held) = self.held.remove(hash) {
             self.bytes -= held.file_size;
+            self.links.remove(hash, &held);
         }
+    }
+
+    /// How many other published artifacts refer to this one.
+    pub(super) fn referrers(&self, hash: &HashPart) -> u32 {
+        self.links.referrers(hash)
+    }
+
+    /// How many published artifacts have this NAR file.
+    pub(super) fn sharing(&self, held: &Held) -> u32 {
+        self.links.sharing(held)
     }
 
     pub(super) fn totals(&self) -> Totals {
@@ -93,22 +130,41 @@ impl Index {
 mod tests {
     use super::*;
 
+    fn held(file_size: u64, second: i64) -> Held {
+        let at = Timestamp::from_second(second).ok();
+        Held { file_hash: Hash::of(b""), file_size, compression: Compression::Xz, narinfo_length: 1, at }
+    }
+
+    fn hash(name: char) -> HashPart {
+        name.to_string().repeat(32).parse().unwrap()
+    }
+
     #[test]
     fn totals_follow_what_comes_and_goes() {
-        let hash: HashPart = "00bgd045z0d4icpbc2yyz4gx48ak44la".parse().unwrap();
-        let held = |file_size| Held {
-            file_hash: Hash::of(b""),
-            file_size,
-            compression: Compression::Xz,
-            narinfo_length: 1,
-        };
         let mut index = Index::default();
         let later = Timestamp::from_second(2).ok();
-        index.insert(hash, held(10), later);
-        index.insert(hash, held(7), Timestamp::from_second(1).ok());
+        index.insert(hash('a'), held(10, 2), []);
+        index.insert(hash('a'), held(7, 1), []);
         assert_eq!(index.totals(), Totals { artifacts: 1, bytes: 7, newest: later });
-        index.remove(&hash);
-        index.remove(&hash);
+        index.remove(&hash('a'));
+        index.remove(&hash('a'));
         assert_eq!(index.totals(), Totals { artifacts: 0, bytes: 0, newest: later });
+    }
+
+    #[test]
+    fn referrers_and_shared_files_are_counted() {
+        let mut index = Index::default();
+        let (a, b, c) = (hash('a'), hash('b'), hash('c'));
+        index.insert(a, held(1, 1), [a, c]);
+        index.insert(b, held(1, 1), [c]);
+        assert_eq!((index.referrers(&a), index.referrers(&c)), (0, 2), "oneself does not count");
+        assert_eq!(index.sharing(&held(1, 1)), 2);
+        // Published again with other references.
+        index.insert(b, held(1, 1), [a]);
+        assert_eq!((index.referrers(&a), index.referrers(&c)), (1, 1));
+        assert_eq!(index.sharing(&held(1, 1)), 2);
+        index.remove(&a);
+        index.remove(&b);
+        assert_eq!((index.referrers(&a), index.referrers(&c), index.sharing(&held(1, 1))), (0, 0, 0));
     }
 }

@@ -83,6 +83,30 @@ impl Layout {
         self.quarantine().join(format!("{hash}.json"))
     }
 
+    /// What was taken out: its narinfos.
+    #[must_use]
+    pub fn trash(&self) -> PathBuf {
+        self.state().join("trash")
+    }
+
+    /// The narinfo of an artifact that was taken out.
+    #[must_use]
+    pub fn trash_narinfo(&self, hash: &HashPart) -> PathBuf {
+        self.trash().join(hash.narinfo_name())
+    }
+
+    /// NAR files that were taken out, under the names that they had.
+    #[must_use]
+    pub fn trash_nars(&self) -> PathBuf {
+        self.trash().join("nar")
+    }
+
+    /// A NAR file that was taken out, by its name in the cache, such as `nar/<FileHash>.nar.xz`.
+    #[must_use]
+    pub fn trash_served(&self, name: &str) -> PathBuf {
+        self.trash().join(name)
+    }
+
     /// The disk's id.
     #[must_use]
     pub fn id(&self) -> PathBuf {

@@ -9,6 +9,8 @@
 //! .granary/tmp/                   what is being written; emptied at start
 //! .granary/catalog/<hash part>.narinfo      every artifact that a policy wants, wherever it is held
 //! .granary/quarantine/<hash part>.json      what was refused, and why
+//! .granary/trash/<hash part>.narinfo        what was taken out
+//! .granary/trash/nar/…            its NAR files, for some time
 //! ```
 //!
 //! The tree is the truth. What [`Tree`] keeps in memory is read from it at start. A file becomes visible only by a
@@ -32,8 +34,12 @@ mod open;
 mod order;
 mod publish;
 mod quarantine;
+mod remove;
+mod state;
 mod temp;
+mod trash;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -42,7 +48,7 @@ use granary_nix::{HashPart, NarInfo};
 
 pub use canonical::canonical;
 pub use error::TreeError;
-pub use index::{CatalogEntry, Totals};
+pub use index::{CatalogEntry, Published, Totals};
 pub(crate) use layout::nar_hash_of;
 pub use layout::{Layout, hash_of};
 pub(crate) use order::references_first;
@@ -53,6 +59,7 @@ pub use temp::TempFile;
 use catalog::Catalog;
 use durable::Scratch;
 use index::Index;
+use trash::Trash;
 
 /// The directory, open for writing by this process alone.
 #[derive(Debug)]
@@ -60,8 +67,11 @@ pub struct Tree {
     layout: Layout,
     id: String,
     scratch: Arc<Scratch>,
+    /// Held for reading while something is published, for writing while something is taken out.
+    gate: RwLock<()>,
     index: RwLock<Index>,
     catalog: RwLock<Catalog>,
+    trash: RwLock<Trash>,
     /// Locked as long as the tree is open.
     _lock: File,
 }
@@ -103,6 +113,33 @@ impl Tree {
         read(&self.index).get(hash).map(|held| held.file_size)
     }
 
+    /// A published artifact's size and when it was published. In memory.
+    #[must_use]
+    pub fn published(&self, hash: &HashPart) -> Option<Published> {
+        read(&self.index).get(hash).map(|held| Published { file_size: held.file_size, at: held.at })
+    }
+
+    /// Everything that is published, in no particular order. In memory.
+    #[must_use]
+    pub fn all_published(&self) -> Vec<(HashPart, Published)> {
+        let index = read(&self.index);
+        let all = index.all();
+        all.map(|(hash, held)| (*hash, Published { file_size: held.file_size, at: held.at })).collect()
+    }
+
+    /// Whether anything is published, or in the trash, that is not in `these`. In memory.
+    #[must_use]
+    pub fn has_more_than(&self, these: &HashSet<HashPart>) -> bool {
+        let other = |hash: &HashPart| !these.contains(hash);
+        read(&self.index).hashes().any(other) || read(&self.trash).hashes().any(other)
+    }
+
+    /// How many other published artifacts refer to this one. In memory.
+    #[must_use]
+    pub fn referrers(&self, hash: &HashPart) -> u32 {
+        read(&self.index).referrers(hash)
+    }
+
     /// Looks whether a published artifact is still there: its narinfo and its NAR file exist and have the sizes they were
     /// published with. Contents are not read. What is not there is no longer counted.
     pub fn still_holds(&self, hash: &HashPart) -> bool {
@@ -128,17 +165,21 @@ impl Tree {
         self.holds(hash).then(|| durable::read_narinfo(&self.layout.narinfo(hash)))?
     }
 
-    /// What the catalog says about the NAR file that is named `<hash>.nar[.<compression>]`, by its FileHash or by its
-    /// NarHash. In memory.
+    /// What the catalog, or else the trash, says about the NAR file that is named `<hash>.nar[.<compression>]`, by its
+    /// FileHash or by its NarHash. In memory.
     #[must_use]
     pub fn find_nar(&self, file: &str) -> Option<CatalogEntry> {
-        read(&self.catalog).by_name(file, nar_hash_of(file)?)
+        let hash = nar_hash_of(file)?;
+        let known = read(&self.catalog).by_name(file, hash);
+        known.or_else(|| read(&self.trash).by_name(file, hash))
     }
 
-    /// The name in the cache, `nar/<FileHash>.nar[.<compression>]`, of a published artifact's NAR file. In memory.
+    /// The name in the cache, `nar/<FileHash>.nar[.<compression>]`, of the NAR file of an artifact that is published, or is
+    /// in the trash with its NAR file. In memory.
     #[must_use]
     pub fn nar_name(&self, hash: &HashPart) -> Option<String> {
-        read(&self.index).get(hash).map(index::Held::nar_name)
+        let published = read(&self.index).get(hash).map(index::Held::nar_name);
+        published.or_else(|| read(&self.trash).nar_name(hash))
     }
 
     /// An empty file to write to, on the same filesystem as the tree.

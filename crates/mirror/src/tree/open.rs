@@ -4,11 +4,13 @@ use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::sync::RwLock;
 
-use granary_nix::{CacheInfo, NarInfo};
+use granary_nix::{CacheInfo, NarInfo, StorePath};
 use jiff::Timestamp;
 
+use super::catalog::Catalog;
 use super::durable::{Scratch, make_directory};
 use super::index::{Held, Index};
+use super::trash::Trash;
 use super::{Layout, Tree, TreeError, id, layout};
 
 impl Tree {
@@ -18,7 +20,7 @@ impl Tree {
     /// `cache_info` does.
     pub fn open(directory: &Path, cache_info: &CacheInfo) -> Result<Self, TreeError> {
         let layout = Layout::new(directory);
-        for needed in [layout.nars(), layout.catalog(), layout.quarantine()] {
+        for needed in [layout.nars(), layout.catalog(), layout.quarantine(), layout.trash_nars()] {
             make_directory(&needed)?;
         }
         let lock = lock(&layout)?;
@@ -29,8 +31,11 @@ impl Tree {
             scratch.write(&layout.cache_info(), text.as_bytes())?;
         }
         let index = RwLock::new(scan(&layout)?);
-        let catalog = RwLock::new(Self::load_catalog(&layout)?);
-        Ok(Self { layout, id, scratch, index, catalog, _lock: lock })
+        let catalog = RwLock::new(Catalog::load(&layout.catalog())?);
+        let trash = RwLock::new(Trash::load(&layout)?);
+        let tree = Self { layout, id, scratch, gate: RwLock::default(), index, catalog, trash, _lock: lock };
+        tree.finish_removals()?;
+        Ok(tree)
     }
 }
 
@@ -55,16 +60,15 @@ fn scan(layout: &Layout) -> Result<Index, TreeError> {
         let Some(hash) = layout::hash_of(&entry.file_name()) else { continue };
         let path = entry.path();
         let text = fs::read(&path).map_err(TreeError::io("read", &path))?;
-        let held = NarInfo::parse(&text)
-            .ok()
-            .filter(|info| info.store_path.hash_part() == hash)
-            .and_then(|info| Held::of(&info, text.len()))
-            .filter(|held| {
+        let written = entry.metadata().and_then(|file| file.modified()).ok();
+        let at = written.and_then(|time| Timestamp::try_from(time).ok());
+        let info = NarInfo::parse(&text).ok().filter(|info| info.store_path.hash_part() == hash);
+        let held =
+            info.and_then(|info| Some((Held::of(&info, text.len(), at)?, info))).filter(|(held, _)| {
                 fs::metadata(layout.served(&held.nar_name())).is_ok_and(|nar| nar.len() == held.file_size)
             });
-        let published = entry.metadata().and_then(|file| file.modified()).ok();
-        if let Some(held) = held {
-            index.insert(hash, held, published.and_then(|time| Timestamp::try_from(time).ok()));
+        if let Some((held, info)) = held {
+            index.insert(hash, held, info.references.iter().map(StorePath::hash_part));
         } else {
             tracing::warn!(path = %path.display(), "not counted: not a narinfo of ours, or its NAR file is not there");
         }

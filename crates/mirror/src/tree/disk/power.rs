@@ -21,6 +21,8 @@ pub(in super::super) enum Event<'e> {
 struct Loose {
     name: PathBuf,
     before: Option<Vec<u8>>,
+    /// Where the file was that has the name now.
+    from: Option<PathBuf>,
 }
 
 #[derive(Default)]
@@ -68,7 +70,8 @@ impl Machine {
             }
             Event::SyncFilesystem => self.unwritten.clear(),
             Event::Rename(from, to) => {
-                self.loose.push(Loose { name: to.to_owned(), before: fs::read(to).ok() });
+                let (name, origin) = (to.to_owned(), Some(from.to_owned()));
+                self.loose.push(Loose { name, before: fs::read(to).ok(), from: origin });
                 if self.unwritten.remove(from) {
                     self.unwritten.insert(to.to_owned());
                 } else {
@@ -76,7 +79,8 @@ impl Machine {
                 }
             }
             Event::Remove(path) => {
-                self.loose.push(Loose { name: path.to_owned(), before: fs::read(path).ok() });
+                let before = fs::read(path).ok();
+                self.loose.push(Loose { name: path.to_owned(), before, from: None });
             }
             Event::SyncDirectory(path) => self.loose.retain(|loose| loose.name.parent() != Some(path)),
         }
@@ -108,7 +112,11 @@ impl Off {
             let loose: Vec<&Loose> =
                 self.0.loose.iter().filter(|loose| loose.name.parent() == Some(directory)).collect();
             let kept = choose(loose.len() + 1);
-            for Loose { name, before } in loose[kept..].iter().rev() {
+            for Loose { name, before, from } in loose[kept..].iter().rev() {
+                if let Some(from) = from.as_ref().filter(|from| !from.exists()) {
+                    // It may have been removed since.
+                    let _ = fs::rename(name, from);
+                }
                 match before {
                     Some(content) => fs::write(name, content).unwrap(),
                     // It may have been removed, or never made, after the change was noted.

@@ -1,0 +1,160 @@
+//! The trash: what was taken out, until it is gone. Its narinfos stay longer than its NAR files, since a client may ask for
+//! a NAR a month after it read the narinfo: they say where to have it from.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use granary_nix::{Hash, HashPart, NarInfo};
+
+use super::catalog::Catalog;
+use super::durable::read_narinfo;
+use super::index::{CatalogEntry, Held};
+use super::{Contents, Layout, Tree, TreeError, disk, read, write};
+
+/// What the trash has, in memory.
+#[derive(Debug, Default)]
+pub(super) struct Trash {
+    /// Its narinfos.
+    known: Catalog,
+    /// Those whose NAR file has not been removed yet.
+    kept: HashMap<HashPart, Held>,
+}
+
+impl Trash {
+    /// Reads the directory. What is no narinfo of ours is left alone.
+    pub(super) fn load(layout: &Layout) -> Result<Self, TreeError> {
+        let known = Catalog::load(&layout.trash())?;
+        let mut kept = HashMap::new();
+        for hash in known.hashes() {
+            let Some(info) = read_narinfo(&layout.trash_narinfo(hash)) else { continue };
+            let Some(held) = Held::of(&info, 0, None) else { continue };
+            let name = held.nar_name();
+            // It stands where it was when another artifact has the same, or when a crash came before it was moved.
+            if [layout.trash_served(&name), layout.served(&name)].iter().any(|path| path.exists()) {
+                kept.insert(*hash, held);
+            }
+        }
+        Ok(Self { known, kept })
+    }
+
+    pub(super) fn by_name(&self, file: &str, hash: Hash) -> Option<CatalogEntry> {
+        self.known.by_name(file, hash)
+    }
+
+    pub(super) fn nar_name(&self, hash: &HashPart) -> Option<String> {
+        self.kept.get(hash).map(Held::nar_name)
+    }
+
+    pub(super) fn insert(&mut self, hash: HashPart, held: Held, info: &NarInfo) {
+        self.known.insert(hash, Hash::of(info.to_text().as_bytes()), info);
+        self.kept.insert(hash, held);
+    }
+
+    pub(super) fn hashes(&self) -> impl Iterator<Item = &HashPart> {
+        self.known.hashes()
+    }
+
+    pub(super) fn kept(&self, hash: &HashPart) -> Option<&Held> {
+        self.kept.get(hash)
+    }
+
+    /// Whether an artifact of the trash other than `hash` still needs this NAR file.
+    fn is_shared(&self, hash: &HashPart, held: &Held) -> bool {
+        self.kept.iter().any(|(other, kept)| {
+            other != hash && (kept.file_hash, kept.compression) == (held.file_hash, held.compression)
+        })
+    }
+}
+
+impl Tree {
+    /// What is in the trash, and the bytes of the NAR file if that has not been removed yet. In memory.
+    #[must_use]
+    pub fn trashed(&self) -> Vec<(HashPart, Option<u64>)> {
+        let trash = read(&self.trash);
+        trash.hashes().map(|hash| (*hash, trash.kept(hash).map(|held| held.file_size))).collect()
+    }
+
+    /// The narinfo of an artifact in the trash, and where its NAR file is now. Both have to be verified again by whoever
+    /// relies on them.
+    #[must_use]
+    pub fn in_trash(&self, hash: &HashPart) -> Option<(NarInfo, PathBuf)> {
+        let name = read(&self.trash).nar_name(hash)?;
+        let info = read_narinfo(&self.layout.trash_narinfo(hash)).filter(|info| info.url == name)?;
+        let places = [self.layout.served(&name), self.layout.trash_served(&name)];
+        Some((info, places.into_iter().find(|path| path.exists())?))
+    }
+
+    /// Publishes an artifact of the trash again, with the NAR file that is there and has been verified. `info` is the
+    /// narinfo to publish.
+    pub fn take_back(&self, info: &NarInfo, contents: &Contents) -> Result<(), TreeError> {
+        let artifact = info.store_path.hash_part();
+        if read(&self.trash).kept(&artifact).is_none() {
+            return Err(TreeError::NotThere { artifact, place: "in the trash with its NAR file" });
+        }
+        self.publish_trashed(info, contents)
+    }
+
+    /// Gives a NAR file of the trash the name under which it is served, unless it has it.
+    pub(super) fn bring_back(&self, name: &str) -> Result<(), TreeError> {
+        let (from, to) = (self.layout.trash_served(name), self.layout.served(name));
+        if to.exists() {
+            // It was published when it got there, and so it is synced.
+            return Ok(());
+        }
+        disk::rename(&from, &to).map_err(TreeError::io("take back", &to))
+    }
+
+    /// Removes the NAR file of an artifact in the trash, unless another one needs it. Its narinfo stays.
+    pub fn empty_trash_of(&self, hash: &HashPart) -> Result<(), TreeError> {
+        let _nothing_comes = write(&self.gate);
+        self.remove_trashed_nar(hash)
+    }
+
+    /// Removes what is left of an artifact in the trash.
+    pub fn remove_from_trash(&self, hash: &HashPart) -> Result<(), TreeError> {
+        let _nothing_comes = write(&self.gate);
+        self.remove_trashed_nar(hash)?;
+        remove_if_there(&self.layout.trash_narinfo(hash))?;
+        write(&self.trash).known.remove(hash);
+        Ok(())
+    }
+
+    fn remove_trashed_nar(&self, hash: &HashPart) -> Result<(), TreeError> {
+        let mut trash = write(&self.trash);
+        let Some(held) = trash.kept.get(hash).copied() else { return Ok(()) };
+        if !trash.is_shared(hash, &held) {
+            remove_if_there(&self.layout.trash_served(&held.nar_name()))?;
+        }
+        trash.kept.remove(hash);
+        Ok(())
+    }
+
+    /// The artifact is published again. What cannot be removed now is removed at the next start.
+    pub(super) fn drop_from_trash(&self, hash: &HashPart) {
+        if !read(&self.trash).known.has(hash) {
+            return;
+        }
+        let gone =
+            self.remove_trashed_nar(hash).and_then(|()| remove_if_there(&self.layout.trash_narinfo(hash)));
+        match gone {
+            Ok(()) => write(&self.trash).known.remove(hash),
+            Err(error) => {
+                tracing::warn!(artifact = %hash, %error, "still in the trash, though published again");
+            }
+        }
+    }
+}
+
+fn remove_if_there(path: &Path) -> Result<(), TreeError> {
+    match disk::remove(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(TreeError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a file is there.
+pub(super) fn is_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|file| file.is_file())
+}
