@@ -8,6 +8,7 @@ pub mod config;
 pub mod front;
 pub mod map;
 pub mod metrics;
+pub mod push;
 pub mod sync;
 pub mod through;
 pub mod tree;

@@ -70,6 +70,7 @@ fn settings(config: &Config) -> Settings {
         publish: config.publish,
         cache_info: config.cache_info.to_text(),
         pull_through: config.pull_through.is_some(),
+        push: config.push.is_some(),
         workers: std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS),
     }
 }

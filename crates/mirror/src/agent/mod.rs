@@ -4,6 +4,7 @@ mod checked;
 mod front;
 pub mod job;
 pub mod misses;
+mod push;
 mod server;
 mod status;
 mod through;
@@ -25,6 +26,7 @@ use crate::client;
 use crate::config::{Config, Wanted};
 use crate::map::{Current, Follower};
 use crate::metrics::Metrics;
+use crate::push::{Push, PushError};
 use crate::sync::Syncer;
 use crate::through::Through;
 use crate::tree::{Tree, TreeError};
@@ -60,6 +62,9 @@ pub enum AgentError {
     /// The directory could not be read through.
     #[error("opening the directory did not end well: {0}")]
     Opening(#[from] tokio::task::JoinError),
+    /// Push cannot be offered.
+    #[error(transparent)]
+    Push(#[from] PushError),
     /// A metric is defined twice or wrongly.
     #[error("cannot set up metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -91,7 +96,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         Through::new(tree, &config.upstreams, &config.limits, settings, metrics, until)
     });
     let through = through.transpose()?;
-    let shared = Shared { status: Arc::clone(&status), tree, misses, through, metrics: Arc::clone(&metrics) };
+    let push = take_pushes(&config, &tree, &tasks, &stop)?;
+    let shared =
+        Shared { status: Arc::clone(&status), tree, misses, through, metrics: Arc::clone(&metrics), push };
     info!(name = %config.name, directory = %config.directory.display(), agent = %config.agent, "agent started");
 
     tasks.spawn(front::keep_rendered(Arc::clone(&config), map.clone(), Arc::clone(&status), stop.clone()));
@@ -108,6 +115,21 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     }
     info!("agent stopped");
     Ok(())
+}
+
+/// What takes in pushes, if the configuration has it.
+fn take_pushes(
+    config: &Config,
+    tree: &Arc<Tree>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<Option<Arc<Push>>, PushError> {
+    let Some(settings) = config.push.clone() else { return Ok(None) };
+    let limits = &config.limits;
+    let push = Arc::new(Push::new(settings, Arc::clone(tree), limits.decoders, limits.max_nar_size)?);
+    let (tidy, stop) = (Arc::clone(&push), stop.clone());
+    tasks.spawn(async move { tidy.tidy(stop).await });
+    Ok(Some(push))
 }
 
 /// Follows the map, if the configuration has one. The receiver never changes otherwise.

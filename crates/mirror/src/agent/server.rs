@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::misses::{HOP, Misses};
 use super::status::Status;
 use crate::metrics::Metrics;
+use crate::push::Push;
 use crate::through::Through;
 use crate::tree::Tree;
 
@@ -27,6 +28,7 @@ pub(super) struct Shared {
     /// Pull-through, when it is on.
     pub through: Option<Through>,
     pub metrics: Arc<Metrics>,
+    pub push: Option<Arc<Push>>,
 }
 
 impl Shared {
@@ -52,6 +54,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/granary/v1/report", get(report))
         .route("/nar/{file}", get(miss))
         .merge(super::through::routes())
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), super::push::put))
         .with_state(shared)
 }
 

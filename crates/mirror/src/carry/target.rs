@@ -96,7 +96,11 @@ impl Target {
         let contents = Contents { file_hash: verified.file_hash, file_size: verified.file_size };
         match (self, nar) {
             (Self::Plain(plain), Temp::Plain(nar)) => plain.publish(info, &contents, &nar),
-            (Self::Tree(tree), Temp::Tree(nar)) => Ok(tree.publish(info, &contents, nar)?),
+            (Self::Tree(tree), Temp::Tree(nar)) => {
+                // Before it is visible, so that no retention takes it in between.
+                tree.keep(&info.store_path.hash_part(), "import")?;
+                Ok(tree.publish(info, &contents, nar)?)
+            }
             (_, nar) => {
                 let path: PathBuf = nar.path().to_owned();
                 Err(CarryError::Unusable { path, problem: "made for another target".into() })

@@ -62,12 +62,14 @@ fn limits(config: Option<&Config>) -> Limits {
     config.map(|config| config.limits.clone()).unwrap_or_default()
 }
 
-/// The keys of every upstream of the configuration, and those of the command line.
+/// The keys of every upstream of the configuration, those that it takes pushes by, and those of the command line.
 fn trusted(config: Option<&Config>, what: &Carried) -> Result<PublicKeys, CommandError> {
     let given = keys(&what.public_keys)?;
     let upstreams = config.into_iter().flat_map(|config| &config.upstreams);
     let configured = upstreams.flat_map(|upstream| upstream.keys.as_slice());
-    Ok(configured.chain(given.as_slice()).cloned().collect())
+    let pushed = config.and_then(|config| config.push.as_ref());
+    let pushed = pushed.into_iter().flat_map(|push| push.public_keys.as_slice());
+    Ok(configured.chain(pushed).chain(given.as_slice()).cloned().collect())
 }
 
 /// A directory, also as `file://`; or a cache behind HTTP.

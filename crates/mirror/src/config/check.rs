@@ -40,6 +40,7 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
         cache_info: RawCacheInfo { store_dir, priority },
         sync_seconds,
         limits,
+        push,
     } = raw;
     if pull_through.is_some() && map.is_some() {
         let problem = "leave it out: with a map, the map's policies say what is kept";
@@ -72,6 +73,7 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
         cache_info: CacheInfo { store_dir, want_mass_query: true, priority: Some(priority.into()) },
         sync_every: seconds("syncSeconds", sync_seconds)?,
         limits: check_limits(&limits)?,
+        push: push.map(|push| super::push::check(push, http, false)).transpose()?,
     })
 }
 
@@ -164,7 +166,7 @@ fn check_limits(raw: &RawLimits) -> Checked<Limits> {
 }
 
 /// An absolute path whose text can stand in nginx's configuration.
-fn path(name: &str, text: &str) -> Checked<PathBuf> {
+pub(super) fn path(name: &str, text: &str) -> Checked<PathBuf> {
     if text.is_empty() {
         return Err(field(name, "it is empty; write a path"));
     }
@@ -201,7 +203,7 @@ fn seconds(name: &str, value: u64) -> Checked<Duration> {
     }
 }
 
-fn parsed<T: FromStr>(name: &str, text: &str, hint: &str) -> Checked<T>
+pub(super) fn parsed<T: FromStr>(name: &str, text: &str, hint: &str) -> Checked<T>
 where
     T::Err: Display,
 {

@@ -3,6 +3,7 @@
 mod check;
 pub mod duration;
 mod pull_through;
+mod push;
 mod raw;
 pub mod size;
 
@@ -16,6 +17,7 @@ use granary_placement::MirrorName;
 use url::Url;
 
 use crate::front::Publish;
+use crate::push::settings::Push;
 
 pub use pull_through::PullThrough;
 
@@ -51,6 +53,8 @@ pub struct Config {
     pub sync_every: Duration,
     /// Bounds on what a pass uses.
     pub limits: Limits,
+    /// Who may push, and how much; nobody when absent.
+    pub push: Option<Push>,
 }
 
 /// Where the list of wanted store paths comes from.

@@ -27,6 +27,7 @@ pub(super) struct Raw {
     pub sync_seconds: u64,
     #[serde(default)]
     pub limits: RawLimits,
+    pub push: Option<super::push::RawPush>,
 }
 
 #[derive(Debug, Deserialize)]

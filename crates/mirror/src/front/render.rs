@@ -50,6 +50,27 @@ const ABSENT_LOCATION: &str = "
 
 ";
 
+/// With push: what a client sends is bounded by the agent's quota and not by nginx.
+const PUSH_SERVER: &str = "
+        client_max_body_size 0;
+";
+
+/// With push: a PUT, which no location takes, goes to the agent as it comes, and the agent's answer back.
+const PUSH: &str = r#"            error_log stderr warn;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_request_buffering off;
+            proxy_connect_timeout 5s;
+            proxy_send_timeout 120s;
+            # A large NAR is verified before its narinfo is answered; a client waits for 300 s.
+            proxy_read_timeout 300s;
+            if ($request_method = PUT) {
+                add_header Cache-Control no-store always;
+                break;
+                proxy_pass http://granary_agent;
+            }
+"#;
+
 /// Who gets the `Mirrors:` line inside a narinfo. The `Link` header, which no narinfo parser sees, always goes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Publish {
@@ -86,6 +107,8 @@ pub struct Settings {
     pub pull_through: bool,
     /// Worker processes.
     pub workers: usize,
+    /// Whether a PUT is handed to the agent.
+    pub push: bool,
 }
 
 /// The two files.
@@ -100,8 +123,19 @@ pub struct Rendered {
 /// Renders both files.
 #[must_use]
 pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
-    let Settings { name, url, root, directory, listen, agent, publish, cache_info, pull_through, workers } =
-        settings;
+    let Settings {
+        name,
+        url,
+        root,
+        directory,
+        listen,
+        agent,
+        publish,
+        cache_info,
+        pull_through,
+        workers,
+        push,
+    } = settings;
     // Without a line to add, nginx can answer with Content-Length and ETag.
     let with_line = *publish != Publish::Never && !lists.is_empty();
     let readers = if *publish == Publish::Always {
@@ -128,6 +162,8 @@ pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
         .replace("@ABSENT@", if *pull_through { "@absent" } else { "=404" })
         .replace("@ABSENT_LOCATION@", if *pull_through { ABSENT_LOCATION } else { "" })
         .replace("@LISTEN@", &listen.to_string())
+        .replace("@PUSH_SERVER@", if *push { PUSH_SERVER } else { "" })
+        .replace("@PUSH@", if *push { PUSH } else { "" })
         .replace("@AGENT@", &reachable(*agent).to_string())
         .replace("@CACHE_INFO@", &quoted(cache_info))
         .replace("@GREETING@", &greeting)
@@ -168,7 +204,20 @@ mod tests {
             cache_info: "StoreDir: /nix/store\nPriority: 30\n".into(),
             pull_through: false,
             workers: 2,
+            push: false,
         }
+    }
+
+    #[test]
+    fn a_put_goes_to_the_agent_only_when_push_is_on() {
+        let conf =
+            |push| render(&Settings { push, ..settings(Publish::Never) }, &Lists::default()).nginx_conf;
+        assert!(!conf(false).contains("PUT") && !conf(false).contains("client_max_body_size"));
+        assert!(
+            conf(true).contains("if ($request_method = PUT)")
+                && conf(true).contains("client_max_body_size 0;")
+        );
+        assert!(conf(true).contains("proxy_request_buffering off;"));
     }
 
     fn one_list() -> Lists {

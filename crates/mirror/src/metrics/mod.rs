@@ -1,5 +1,6 @@
 //! What a mirror counts, for Prometheus. Labels have few values: never a path, a hash or a message.
 
+mod push;
 mod through;
 
 use std::sync::Arc;
@@ -64,6 +65,8 @@ pub struct Metrics {
     pub through: Arc<ThroughMetrics>,
     misses: IntCounterVec,
     miss_bytes: IntCounter,
+    /// What clients pushed.
+    pub push: push::PushMetrics,
 }
 
 impl Metrics {
@@ -111,6 +114,7 @@ impl Metrics {
             through: Arc::new(ThroughMetrics::new(&registry)?),
             misses: counters("misses_total", "Requests for NAR files that are not in the tree", "result")?,
             miss_bytes: IntCounter::new("miss_bytes_total", "Bytes passed on for misses")?,
+            push: push::PushMetrics::new(&registry)?,
             registry: registry.clone(),
         };
         registry.register(Box::new(metrics.pass_seconds.clone()))?;

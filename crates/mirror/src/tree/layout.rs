@@ -107,6 +107,24 @@ impl Layout {
         self.trash().join(name)
     }
 
+    /// NAR files that were pushed and wait for their narinfo.
+    #[must_use]
+    pub fn incoming(&self) -> PathBuf {
+        self.state().join("incoming")
+    }
+
+    /// Marks of what is kept although no policy wants it.
+    #[must_use]
+    pub fn kept(&self) -> PathBuf {
+        self.state().join("kept")
+    }
+
+    /// The mark of one artifact.
+    #[must_use]
+    pub fn kept_mark(&self, hash: &HashPart) -> PathBuf {
+        self.kept().join(hash.as_str())
+    }
+
     /// The disk's id.
     #[must_use]
     pub fn id(&self) -> PathBuf {

@@ -11,6 +11,8 @@
 //! .granary/quarantine/<hash part>.json      what was refused, and why
 //! .granary/trash/<hash part>.narinfo        what was taken out
 //! .granary/trash/nar/…            its NAR files, for some time
+//! .granary/incoming/              NAR files that were pushed and wait for their narinfo
+//! .granary/kept/<hash part>       marks of what stays although no policy wants it
 //! ```
 //!
 //! The tree is the truth. What [`Tree`] keeps in memory is read from it at start. A file becomes visible only by a
@@ -29,6 +31,7 @@ mod durable;
 mod error;
 mod id;
 mod index;
+mod kept;
 mod layout;
 mod open;
 mod order;
@@ -72,6 +75,7 @@ pub struct Tree {
     index: RwLock<Index>,
     catalog: RwLock<Catalog>,
     trash: RwLock<Trash>,
+    kept: RwLock<HashSet<HashPart>>,
     /// Locked as long as the tree is open.
     _lock: File,
 }

@@ -32,8 +32,10 @@ impl Tree {
         }
         let index = RwLock::new(scan(&layout)?);
         let catalog = RwLock::new(Catalog::load(&layout.catalog())?);
+        let kept = RwLock::new(Self::load_kept(&layout)?);
         let trash = RwLock::new(Trash::load(&layout)?);
-        let tree = Self { layout, id, scratch, gate: RwLock::default(), index, catalog, trash, _lock: lock };
+        let gate = RwLock::default();
+        let tree = Self { layout, id, scratch, gate, index, catalog, kept, trash, _lock: lock };
         tree.finish_removals()?;
         Ok(tree)
     }

@@ -137,6 +137,12 @@ impl Tree {
         })
     }
 
+    /// The first reference that is neither published nor in the catalog. In memory.
+    #[must_use]
+    pub fn first_absent<'i>(&self, info: &'i NarInfo) -> Option<&'i StorePath> {
+        self.absent(info).next()
+    }
+
     /// The references that are neither published nor in the catalog. In memory.
     fn absent<'i>(&self, info: &'i NarInfo) -> impl Iterator<Item = &'i StorePath> {
         let is_there =

@@ -9,6 +9,7 @@ mod faults;
 mod front;
 mod lan;
 mod narinfos;
+mod push;
 mod support;
 mod through;
 mod unstated;

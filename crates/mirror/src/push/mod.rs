@@ -1,0 +1,199 @@
+//! Push: `nix copy --to http://…` into this mirror.
+//!
+//! * [`settings`]: what the configuration says.
+//! * [`tokens`]: who may push.
+//! * [`request`]: what a path of a PUT means.
+//! * [`incoming`]: NAR files that wait for their narinfo, seen by nobody.
+//! * [`body`]: request bodies, bounded.
+//! * [`admit`]: a narinfo with its NAR file, verified like a pull, and published.
+//! * [`refused`]: why a request is refused, in words that Nix shows.
+//!
+//! A client sends the NAR file, then the narinfo, references first. A NAR file waits below `.granary/incoming`, for a day at
+//! most. With the narinfo the artifact is verified and becomes visible, or is refused; nothing is ever visible that was not
+//! verified. What was pushed is marked in the tree as kept, so that no retention takes it for unwanted.
+
+mod admit;
+mod body;
+mod incoming;
+mod refused;
+mod request;
+pub mod settings;
+mod tokens;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::body::Body;
+use granary_nix::{HashPart, StorePath};
+use http::{Method, Request, Response, StatusCode, header};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::tree::{Tree, TreeError};
+use incoming::Incoming;
+use refused::Refused;
+use request::Upload;
+use settings::Push as Settings;
+use tokens::Tokens;
+
+pub use refused::Reason;
+pub use tokens::TokensError;
+
+/// Uploads at once.
+const UPLOADS: usize = 32;
+/// How often what waits too long is looked for.
+const SWEEP: Duration = Duration::from_mins(10);
+
+/// Push cannot be offered.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// There is nobody who could push.
+    #[error("push.tokenFile: {0}")]
+    Tokens(#[from] TokensError),
+    /// The directory for uploads is not usable.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+/// Takes in what clients push.
+#[derive(Debug)]
+pub struct Push {
+    settings: Settings,
+    tokens: Tokens,
+    tree: Arc<Tree>,
+    incoming: Incoming,
+    uploads: Semaphore,
+    /// Held while a NAR file is verified.
+    decoders: Semaphore,
+    /// Held while an artifact becomes visible, so that two for one path do not meet.
+    publishing: tokio::sync::Mutex<()>,
+    max_nar_size: Option<u64>,
+}
+
+/// What became of a request, for whoever counts.
+#[derive(Debug)]
+pub enum Event {
+    /// An artifact is published.
+    Published {
+        /// Its path.
+        path: StorePath,
+        /// Bytes of its NAR file.
+        bytes: u64,
+    },
+    /// An artifact is refused for what it is.
+    Refused {
+        /// Its hash part.
+        hash: HashPart,
+        /// What and why.
+        refusal: granary_placement::report::Refusal,
+    },
+    /// A request is refused.
+    Rejected(Reason),
+    /// Nothing that counts.
+    Nothing,
+}
+
+impl Push {
+    /// With the tree that takes it all.
+    pub fn new(
+        settings: Settings,
+        tree: Arc<Tree>,
+        decoders: usize,
+        max_nar_size: Option<u64>,
+    ) -> Result<Self, PushError> {
+        let tokens = Tokens::open(&settings.token_file)?;
+        let incoming = Incoming::open(tree.layout().incoming(), SystemTime::now())?;
+        let (uploads, decoders) = (Semaphore::new(UPLOADS), Semaphore::new(decoders.max(1)));
+        let publishing = tokio::sync::Mutex::default();
+        Ok(Self { settings, tokens, tree, incoming, uploads, decoders, publishing, max_nar_size })
+    }
+
+    /// Answers a PUT.
+    pub async fn put(&self, request: Request<Body>) -> (Response<Body>, Event) {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path().to_owned();
+        let Some(who) = self.tokens.who(parts.headers.get(header::AUTHORIZATION)) else {
+            warn!(path, "a push without a token that is known is refused");
+            let refused = Refused::unauthorized();
+            let event = Event::Rejected(refused.reason());
+            return (refused.answer(body), event);
+        };
+        let result = match Upload::of(&Method::PUT, &path) {
+            None => Err((Refused::not_taken(&path), body)),
+            Some(Upload::Nar(name)) => match self.nar(&name, &parts.headers, body).await {
+                Ok(bytes) => {
+                    info!(who, name, bytes, "a NAR file is uploaded; it waits for its narinfo");
+                    return (empty(StatusCode::CREATED), Event::Nothing);
+                }
+                Err((refused, body)) => Err((refused, body)),
+            },
+            Some(Upload::Listing(_)) => match body::small(&parts.headers, body).await {
+                Ok(_) => return (empty(StatusCode::OK), Event::Nothing),
+                Err(refused) => Err((refused, Body::empty())),
+            },
+            Some(Upload::NarInfo(hash)) => match body::small(&parts.headers, body).await {
+                Err(refused) => Err((refused, Body::empty())),
+                Ok(text) => return self.narinfo(&who, hash, &text).await,
+            },
+        };
+        match result {
+            Ok(()) => (empty(StatusCode::OK), Event::Nothing),
+            Err((refused, body)) => {
+                warn!(who, path, reason = refused.message(), "a push is refused");
+                let event = Event::Rejected(refused.reason());
+                (refused.answer(body), event)
+            }
+        }
+    }
+
+    /// Takes a NAR file in; bytes that were written.
+    async fn nar(&self, name: &str, headers: &http::HeaderMap, body: Body) -> Result<u64, (Refused, Body)> {
+        let length = match body::announced(headers) {
+            Ok(length) => length,
+            Err(refused) => return Err((refused, body)),
+        };
+        if self.tree.layout().served(&format!("nar/{name}")).exists() {
+            return body::discard(body).await.map_err(|refused| (refused, Body::empty()));
+        }
+        let Ok(_permit) = self.uploads.try_acquire() else { return Err((Refused::busy(), body)) };
+        let quota = self.settings.max_size.saturating_sub(self.tree.kept_bytes());
+        let part = match self.incoming.begin(name, length, quota) {
+            Ok(part) => part,
+            Err(refused) => return Err((refused, body)),
+        };
+        let mut body = body.into_data_stream();
+        part.write(&mut body).await.map_err(|refused| (refused, Body::from_stream(body)))
+    }
+
+    async fn narinfo(&self, who: &str, hash: HashPart, text: &[u8]) -> (Response<Body>, Event) {
+        match self.admit(who, hash, text).await {
+            Ok(admit::Admitted::Published { path, bytes }) => {
+                info!(who, %path, bytes, "pushed and published");
+                (empty(StatusCode::CREATED), Event::Published { path, bytes })
+            }
+            Ok(admit::Admitted::Known) => (empty(StatusCode::OK), Event::Nothing),
+            Err(refused) => {
+                warn!(who, %hash, reason = refused.message(), "a pushed artifact is refused");
+                let event = match refused.refusal(&hash, who) {
+                    Some(refusal) => Event::Refused { hash, refusal },
+                    None => Event::Rejected(refused.reason()),
+                };
+                (refused.answer(Body::empty()), event)
+            }
+        }
+    }
+
+    /// Removes what nobody completed, until `stop`.
+    pub async fn tidy(&self, stop: CancellationToken) {
+        while tokio::time::timeout(SWEEP, stop.cancelled()).await.is_err() {
+            self.incoming.sweep(SystemTime::now());
+        }
+    }
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
