@@ -17,6 +17,7 @@ use reqwest::{Response, StatusCode, Url, header, redirect};
 use tokio::sync::Semaphore;
 
 use crate::circuit::Circuit;
+use crate::watch::{Asked, Outcome, Running, Watch, Watched};
 use crate::{Expected, Fault, Growth, Limits, Source, SourceKind, Verified, backoff, narinfo};
 use answer::{Attempt, Class, classify};
 use download::Target;
@@ -45,11 +46,17 @@ struct Shared {
     connections: Semaphore,
     decoders: Semaphore,
     circuits: Mutex<HashMap<BaseUrl, Circuit>>,
+    watch: Arc<dyn Watch>,
 }
 
 impl Fetcher {
     /// A fetcher that keeps to `limits`. The process must have a default TLS provider.
     pub fn new(limits: Limits) -> Result<Self, FetcherError> {
+        Self::watched(limits, Arc::new(()))
+    }
+
+    /// The same, and `watch` is told what it does.
+    pub fn watched(limits: Limits, watch: Arc<dyn Watch>) -> Result<Self, FetcherError> {
         let policy = redirect::Policy::custom(|attempt| {
             if attempt.previous().len() > REDIRECTS {
                 attempt.error("more than 10 redirects")
@@ -75,6 +82,7 @@ impl Fetcher {
             decoders: Semaphore::new(limits.decoders.max(1)),
             limits,
             circuits: Mutex::default(),
+            watch,
         })))
     }
 
@@ -114,7 +122,7 @@ impl Fetcher {
     }
 
     async fn ask_narinfo(&self, source: &Source, url: &Url) -> Result<Option<Vec<u8>>, Attempt> {
-        let response = self.send(source, url.clone(), &[]).await?;
+        let response = self.send(source, Asked::NarInfo, url.clone(), &[]).await?;
         match classify(&response) {
             Class::Whole | Class::Part => answer::small_body(response, &self.0.limits).await.map(Some),
             Class::Absent => Ok(None),
@@ -181,6 +189,7 @@ impl Fetcher {
     ) -> Result<download::Done, Fault> {
         let _held = self.0.connections.acquire().await.map_err(|error| local_fault(&error))?;
         self.may_ask(source)?;
+        let _counted = Running::transfer(&*self.0.watch);
         let result = download::download(self, source, url, expected, to, resume).await;
         self.learn(source, result.as_ref().err());
         result
@@ -188,9 +197,11 @@ impl Fetcher {
 
     async fn check(&self, expected: Expected, path: &Path) -> Result<Verified, Fault> {
         let _held = self.0.decoders.acquire().await.map_err(|error| local_fault(&error))?;
-        let path = path.to_owned();
-        let check = move || File::open(&path).and_then(|file| expected.check(file));
+        let _counted = Running::verification(&*self.0.watch);
+        let (path, watch, began) = (path.to_owned(), Arc::clone(&self.0.watch), Instant::now());
+        let check = move || File::open(&path).and_then(|inner| expected.check(Watched { inner, watch }));
         let result = tokio::task::spawn_blocking(check).await.map_err(|error| local_fault(&error))?;
+        self.0.watch.verified(began.elapsed());
         result.unwrap_or_else(|error| Err(disk_fault("read back a NAR file", &error)))
     }
 
@@ -198,6 +209,7 @@ impl Fetcher {
     async fn send(
         &self,
         source: &Source,
+        what: Asked,
         url: Url,
         headers: &[(header::HeaderName, String)],
     ) -> Result<Response, Attempt> {
@@ -208,7 +220,14 @@ impl Fetcher {
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        match tokio::time::timeout(self.0.limits.silence, request.send()).await {
+        let answer = tokio::time::timeout(self.0.limits.silence, request.send()).await;
+        let outcome = match &answer {
+            Ok(Ok(response)) => answer::outcome(response),
+            Ok(Err(_)) => Outcome::Unreachable,
+            Err(_) => Outcome::Silent,
+        };
+        self.0.watch.asked(source, what, outcome);
+        match answer {
             Ok(Ok(response)) => Ok(response),
             // A redirect that was refused, or a request that cannot be made, is the same the next time.
             Ok(Err(error)) if error.is_redirect() || error.is_builder() => Err(Attempt::unreachable(&error)),

@@ -7,6 +7,7 @@
 //! * [`decode`]: the decompressors.
 //! * [`growth`]: a NAR file that is read while it is written.
 //! * [`fault`]: why something was not taken, in the terms of the report.
+//! * [`watch`]: who is told of requests, bytes and verifications.
 //! * [`circuit`] and [`backoff`]: when a source is left alone, and for how long.
 
 pub mod backoff;
@@ -19,6 +20,7 @@ pub mod limits;
 pub mod nar;
 pub mod narinfo;
 pub mod source;
+pub mod watch;
 
 pub use fault::Fault;
 pub use fetcher::{Fetcher, FetcherError};
@@ -26,3 +28,4 @@ pub use growth::{Grown, Growth};
 pub use limits::Limits;
 pub use nar::{Expected, Verified};
 pub use source::{Source, SourceKind};
+pub use watch::Watch;

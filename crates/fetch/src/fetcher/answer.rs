@@ -9,6 +9,7 @@ use reqwest::{Response, StatusCode, header};
 
 use super::is_absent;
 use super::pace::Pace;
+use crate::watch::Outcome;
 use crate::{Fault, Limits};
 
 /// How one attempt failed.
@@ -47,6 +48,15 @@ pub(super) fn classify(response: &Response) -> Class {
         StatusCode::PARTIAL_CONTENT => Class::Part,
         status if is_absent(status) => Class::Absent,
         status => Class::Failed { again: may_come_right(status) },
+    }
+}
+
+/// The same for who watches.
+pub(super) fn outcome(response: &Response) -> Outcome {
+    match classify(response) {
+        Class::Whole | Class::Part => Outcome::Ok,
+        Class::Absent => Outcome::Absent,
+        Class::Failed { .. } => Outcome::Failed,
     }
 }
 

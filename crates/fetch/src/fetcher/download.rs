@@ -12,6 +12,7 @@ use super::pace::Pace;
 use super::writer::{Stopped, Writer};
 use super::{ATTEMPTS, Fetcher, disk_fault, pause};
 use crate::nar::file_size_fault;
+use crate::watch::Asked;
 use crate::{Expected, Fault, Growth, Source};
 
 /// Most requests for one file, however much each brought.
@@ -106,7 +107,7 @@ impl Transfer<'_> {
             }
             _ => Vec::new(),
         };
-        let response = fetcher.send(source, url.clone(), &range).await?;
+        let response = fetcher.send(source, Asked::Nar, url.clone(), &range).await?;
         match classify(&response) {
             Class::Whole => self.begin(&response).await?,
             Class::Part if !range.is_empty() && part_start(&response) == Some(self.received) => {
@@ -125,7 +126,7 @@ impl Transfer<'_> {
             }
             Class::Failed { again } => return Err(answer::failed(&response, again)),
         }
-        match self.body(fetcher, response).await? {
+        match self.body(fetcher, source, response).await? {
             End::Whole => self.is_whole(),
             End::Cut(why) => Err(Attempt::Again { why, after: None }),
         }
@@ -157,7 +158,12 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    async fn body(&mut self, fetcher: &Fetcher, mut response: Response) -> Result<End, Attempt> {
+    async fn body(
+        &mut self,
+        fetcher: &Fetcher,
+        source: &Source,
+        mut response: Response,
+    ) -> Result<End, Attempt> {
         let (most, silence) = (self.expected.most_bytes(), fetcher.limits().silence);
         if response.content_length().is_some_and(|length| self.received.saturating_add(length) > most) {
             return Err(self.too_long());
@@ -169,6 +175,7 @@ impl Transfer<'_> {
                 Ok(Ok(Some(chunk))) => {
                     pace.received(chunk.len(), asked.elapsed())?;
                     self.received += chunk.len() as u64;
+                    fetcher.0.watch.received(source, chunk.len());
                     if self.received > most {
                         return Err(self.too_long());
                     }
