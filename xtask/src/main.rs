@@ -5,6 +5,7 @@ mod apt;
 mod bench;
 mod cache;
 mod cargo;
+mod clients;
 mod corpus;
 mod demo;
 mod fuzz;

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::cache::Cache;
 use crate::tell::Tell;
-use crate::{apt, corpus, go_tools, images, paths, preflight};
+use crate::{apt, clients, corpus, go_tools, images, paths, preflight};
 
 /// One run of a command.
 pub struct Session {
@@ -34,6 +34,8 @@ pub struct Ready {
     pub bin: PathBuf,
     /// A signed binary cache of real packages.
     pub corpus: PathBuf,
+    /// Newer versions of nix, by the variables that name them.
+    pub clients: Vec<(&'static str, PathBuf)>,
     /// The image tars; absent when only the base was asked for.
     pub images: Option<PathBuf>,
 }
@@ -46,6 +48,7 @@ impl Ready {
             ("GRANARY_BIN", self.bin.clone()),
             ("GRANARY_CORPUS", self.corpus.clone()),
         ];
+        variables.extend(self.clients.iter().cloned());
         variables.extend(self.images.clone().map(|images| ("GRANARY_IMAGES", images)));
         variables
     }
@@ -65,8 +68,9 @@ pub fn everything(session: &Session, with_images: bool) -> Result<Ready> {
     apt::install(session)?;
     let bin = go_tools::get(session, &lock)?;
     let corpus = corpus::SMALL.get(session, &lock)?;
+    let clients = clients::get(session, &lock)?;
     let images = if with_images { Some(images::get(session, &lock)?) } else { None };
-    Ok(Ready { bin, corpus, images })
+    Ok(Ready { bin, corpus, clients, images })
 }
 
 /// What the benchmarks need: packages, and a corpus, which is made when it is first asked for.
