@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are outside of #[test] functions")]
 
 mod carry;
+mod clients;
 mod commands;
 mod faults;
 mod front;

@@ -1,17 +1,21 @@
 //! What the tests stand on.
 
+mod cutter;
 mod mirror;
 mod nix;
 mod upstream;
+mod version;
 
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+pub use cutter::Cutter;
 pub use granary_placement::report::Report;
 pub use mirror::{Mirror, Site, config, map_of};
 pub use nix::{Artifact, Corpus, Nix, noise};
 pub use upstream::Upstream;
+pub use version::Version;
 
 /// How long a condition may take to come true: far longer than it ever should.
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -7,35 +7,64 @@ use std::process::{Command, Output, Stdio};
 
 use granary_nix::{Hash, NarInfo};
 
+use super::Version;
+
 /// The real Nix with a home and a configuration of its own.
 pub struct Nix {
     base: PathBuf,
+    pub version: Version,
 }
 
 impl Nix {
+    /// The machine's own.
     pub fn new(base: &Path) -> Self {
+        Self::of(base, Version::machine())
+    }
+
+    pub fn of(base: &Path, version: Version) -> Self {
         let base = base.join("nix");
         std::fs::create_dir_all(base.join("conf")).unwrap();
-        let conf =
-            "sandbox = false\nexperimental-features = nix-command\nbuild-users-group =\nsubstituters =\n";
-        std::fs::write(base.join("conf/nix.conf"), conf).unwrap();
-        Self { base }
+        let nix = Self { base, version };
+        nix.configure("");
+        nix
+    }
+
+    /// Writes its `nix.conf`, with these lines at the end.
+    pub fn configure(&self, more: &str) {
+        let conf = "sandbox = false\nexperimental-features = nix-command ca-derivations\nbuild-users-group =\n\
+                    substituters =\nnarinfo-cache-negative-ttl = 0\n";
+        std::fs::write(self.base.join("conf/nix.conf"), format!("{conf}{more}")).unwrap();
     }
 
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
+        let mut command = Command::new(self.version.program(program));
         command.env("HOME", &self.base).env("NIX_CONF_DIR", self.base.join("conf")).env_remove("NIX_REMOTE");
         command
     }
 
+    /// Runs `nix` on a store or cache, and gives what it prints.
+    pub fn ask(&self, arguments: &[&str]) -> String {
+        String::from_utf8(good(self.command("nix").args(arguments)).stdout).unwrap()
+    }
+
+    /// A chroot store of that name.
+    pub fn store(&self, name: &str) -> PathBuf {
+        self.base.join(name)
+    }
+
     /// Gets a store path into the empty store `name` from one cache, and nothing but this key is trusted.
     pub fn substitute(&self, name: &str, cache: &str, key: &str, path: &str) -> Output {
+        self.substitution(name, cache, key, path).output().unwrap()
+    }
+
+    /// The command that does that.
+    pub fn substitution(&self, name: &str, cache: &str, key: &str, path: &str) -> Command {
         let store = self.base.join(name);
         let mut command = self.command("nix-store");
         command.arg("--store").arg(&store).args(["--realise", path]);
         command.args(["--option", "substituters", cache, "--option", "trusted-public-keys", key]);
         command.args(["--option", "require-sigs", "true", "--option", "narinfo-cache-negative-ttl", "0"]);
-        command.output().unwrap()
+        command
     }
 
     /// A file of a store path in such a store.
@@ -46,12 +75,16 @@ impl Nix {
 
 /// A cache that Nix made and signed.
 pub struct Corpus {
+    /// The store that it was made from.
+    pub root: PathBuf,
     pub cache: PathBuf,
+    pub secret: PathBuf,
     pub key: String,
     pub nix: Nix,
 }
 
 /// A store path to be made: one file with `content`, and references to others.
+#[derive(Clone)]
 pub struct Artifact {
     pub path: String,
     pub content: Vec<u8>,
@@ -78,7 +111,23 @@ pub fn noise(length: usize) -> Vec<u8> {
 impl Corpus {
     /// Makes the artifacts, references before referrers, and a cache of them all.
     pub fn make(base: &Path, artifacts: &[Artifact]) -> Self {
-        let nix = Nix::new(base);
+        let corpus = Self::register(Nix::new(base), base, artifacts);
+        corpus.copy("zstd", &["--all"]);
+        corpus
+    }
+
+    /// The same by another nix, each artifact compressed in the way that stands beside it.
+    pub fn compressed(base: &Path, version: Version, artifacts: &[(Artifact, &str)]) -> Self {
+        let plain: Vec<Artifact> = artifacts.iter().map(|(artifact, _)| artifact.clone()).collect();
+        let corpus = Self::register(Nix::of(base, version), base, &plain);
+        for (artifact, compression) in artifacts {
+            corpus.copy(compression, &[&artifact.path]);
+        }
+        corpus
+    }
+
+    /// Makes the artifacts and a key.
+    fn register(nix: Nix, base: &Path, artifacts: &[Artifact]) -> Self {
         let (root, cache) = (base.join("store"), base.join("cache"));
         std::fs::create_dir_all(root.join("nix/store")).unwrap();
         let mut registration = String::new();
@@ -105,14 +154,16 @@ impl Corpus {
                 .arg(&secret)
                 .arg(&public),
         );
-        let to = format!("file://{}?compression=zstd&secret-key={}", cache.display(), secret.display());
-        good(
-            nix.command("nix")
-                .args(["copy", "--no-check-sigs", "--from"])
-                .arg(&root)
-                .args(["--to", &to, "--all"]),
-        );
-        Self { cache, key: std::fs::read_to_string(public).unwrap().trim().into(), nix }
+        Self { root, cache, secret, key: std::fs::read_to_string(public).unwrap().trim().into(), nix }
+    }
+
+    fn copy(&self, compression: &str, which: &[&str]) {
+        let Self { root, cache, secret, nix, .. } = self;
+        let to =
+            format!("file://{}?compression={compression}&secret-key={}", cache.display(), secret.display());
+        let mut copy = nix.command("nix");
+        copy.args(["copy", "--no-check-sigs", "--from"]).arg(root).args(["--to", &to]).args(which);
+        good(&mut copy);
     }
 
     /// The narinfo that Nix wrote.
