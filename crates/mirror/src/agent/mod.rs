@@ -1,19 +1,24 @@
 //! The agent: follows the map, syncs again and again, renders nginx's files, and answers on its own port.
 
+mod activity;
 mod checked;
 mod front;
+mod heart;
 pub mod job;
 pub mod misses;
+pub mod page;
+mod probe;
 mod push;
 mod server;
 mod status;
+mod status_page;
 mod through;
 mod work;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use granary_fetch::{Fetcher, FetcherError};
 use tokio::net::TcpListener;
@@ -30,7 +35,9 @@ use crate::push::{Push, PushError};
 use crate::sync::Syncer;
 use crate::through::Through;
 use crate::tree::{Tree, TreeError};
+use heart::Heart;
 use misses::{Misses, Sources};
+use probe::Probe;
 use server::Shared;
 use status::Status;
 
@@ -81,13 +88,21 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         .await
         .map_err(|source| AgentError::Listen { address: config.agent, source })?;
     let metrics = Arc::new(Metrics::new()?);
+    metrics.fetch.sources(&config.upstreams);
     let client = client::build(&config.limits)?;
-    let syncer = Syncer::new(Arc::clone(&tree), Fetcher::new(config.limits.clone())?);
+    let status = Arc::new(Status::new(config.name.clone()));
+    let heart = Arc::new(Heart::new(Instant::now(), &config.limits));
+    let watcher = Arc::new(work::Watcher {
+        status: Arc::clone(&status),
+        metrics: Arc::clone(&metrics),
+        heart: Arc::clone(&heart),
+    });
+    let fetcher = Fetcher::watched(config.limits.clone(), Arc::<work::Watcher>::clone(&watcher))?;
+    let syncer = Syncer::new(Arc::clone(&tree), fetcher);
     let syncer = if config.pull_through.is_some() { syncer.with_guests() } else { syncer };
     let tasks = TaskTracker::new();
 
     let map = follow(&config, client.clone(), &tasks, &stop);
-    let status = Arc::new(Status::new(config.name.clone()));
     let sources = Sources::new(config.name.clone(), map.clone(), config.upstreams.clone(), client);
     let misses = Misses::new(sources, Arc::clone(&metrics));
     let through = config.pull_through.map(|settings| {
@@ -97,18 +112,29 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     });
     let through = through.transpose()?;
     let push = take_pushes(&config, &tree, &tasks, &stop)?;
-    let shared =
-        Shared { status: Arc::clone(&status), tree, misses, through, metrics: Arc::clone(&metrics), push };
+    let probe = Probe::new(Arc::clone(&tree), config.http, &config.limits)?;
+    let shared = Shared {
+        config: Arc::clone(&config),
+        map: map.clone(),
+        heart,
+        probe,
+        status: Arc::clone(&status),
+        tree,
+        misses,
+        through,
+        metrics,
+        push,
+    };
     info!(name = %config.name, directory = %config.directory.display(), agent = %config.agent, "agent started");
 
-    tasks.spawn(front::keep_rendered(Arc::clone(&config), map.clone(), Arc::clone(&status), stop.clone()));
+    tasks.spawn(front::keep_rendered(Arc::clone(&config), map.clone(), status, stop.clone()));
     let server = server::serve(listener, Arc::new(shared), stop.clone());
     tasks.spawn(async move {
         if let Err(error) = server.await {
             error!(%error, "the agent's port is lost");
         }
     });
-    work::work(&config, &syncer, map, work::Watcher { status, metrics }, &stop).await;
+    work::work(&config, &syncer, map, &watcher, &stop).await;
     tasks.close();
     if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
         info!("NAR files are still being passed on; ending them");

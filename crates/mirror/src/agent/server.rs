@@ -1,6 +1,7 @@
 //! The agent's own HTTP: report, health, metrics, and misses for nginx.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -9,11 +10,18 @@ use axum::response::{IntoResponse as _, Json};
 use axum::routing::get;
 use granary_placement::report::Report;
 use http::{Method, Response, StatusCode, header};
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::heart::Heart;
 use super::misses::{HOP, Misses};
+use super::page::Room;
+use super::probe::Probe;
 use super::status::Status;
+use super::status_page;
+use crate::config::Config;
+use crate::map::Current;
 use crate::metrics::Metrics;
 use crate::push::Push;
 use crate::through::Through;
@@ -22,6 +30,10 @@ use crate::tree::Tree;
 /// What the handlers need.
 #[derive(Debug)]
 pub(super) struct Shared {
+    pub config: Arc<Config>,
+    pub map: Current,
+    pub heart: Arc<Heart>,
+    pub probe: Probe,
     pub status: Arc<Status>,
     pub tree: Arc<Tree>,
     pub misses: Misses,
@@ -32,8 +44,16 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn report(&self) -> Report {
+    pub(super) fn report(&self) -> Report {
         self.status.report(self.tree.id(), self.tree.totals())
+    }
+
+    /// Why the mirror should not get requests now.
+    pub(super) async fn not_ready(&self) -> Option<String> {
+        match self.status.not_ready() {
+            Some(trouble) => Some(trouble),
+            None => self.probe.trouble().await,
+        }
     }
 }
 
@@ -48,18 +68,27 @@ pub(super) async fn serve(
 
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
-        .route("/healthz", get(async || "ok\n"))
+        .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/granary/v1/report", get(report))
         .route("/nar/{file}", get(miss))
+        .merge(status_page::routes())
         .merge(super::through::routes())
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), super::push::put))
         .with_state(shared)
 }
 
+/// Whether the agent makes progress. Kubernetes restarts the agent's container when it does not.
+async fn alive(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
+    match shared.heart.stuck(Instant::now()) {
+        None => (StatusCode::OK, "ok\n".into()),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("stuck: {reason}\n")),
+    }
+}
+
 async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
-    match shared.status.not_ready() {
+    match shared.not_ready().await {
         None => (StatusCode::OK, "ready\n".into()),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
     }
@@ -70,7 +99,16 @@ async fn report(State(shared): State<Arc<Shared>>) -> Response<Body> {
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response<Body> {
-    shared.metrics.set_report(&shared.report());
+    let (disk, connections) = tokio::join!(shared.probe.disk(), shared.probe.connections());
+    let (report, activity, now) = (shared.report(), shared.status.activity(), Timestamp::now());
+    let lags = report.policies.iter().map(|policy| (policy.name.as_str(), activity.lag(&policy.name, now)));
+    shared.metrics.set_report(&report);
+    shared.metrics.set_progress(activity.queue, lags);
+    shared.metrics.machine.front(connections);
+    shared.metrics.machine.uptime(shared.heart.uptime(Instant::now()).as_secs());
+    if let Some(Room { free, size }) = disk.room {
+        shared.metrics.machine.disk(free, size);
+    }
     match shared.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),

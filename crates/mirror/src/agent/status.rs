@@ -4,7 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use granary_placement::MirrorName;
 use granary_placement::report::{MAX_REFUSED, PolicyReport, Refusal, Report, UpstreamReport};
+use jiff::Timestamp;
 
+use super::activity::{Activity, LastPass};
 use crate::sync::{Job, PassOutcome};
 use crate::tree::Totals;
 
@@ -13,6 +15,7 @@ use crate::tree::Totals;
 pub(super) struct Status {
     mirror: MirrorName,
     inner: Mutex<Inner>,
+    activity: Mutex<Activity>,
 }
 
 #[derive(Debug, Default)]
@@ -29,7 +32,7 @@ impl Status {
     pub(super) fn new(mirror: MirrorName) -> Self {
         let inner =
             Inner { front_trouble: Some("nginx's files are not rendered yet".into()), ..Inner::default() };
-        Self { mirror, inner: Mutex::new(inner) }
+        Self { mirror, inner: Mutex::new(inner), activity: Mutex::default() }
     }
 
     /// A pass over `job` begins. `changed`: its policies are not those of the last pass, so what was said about them
@@ -77,6 +80,35 @@ impl Status {
         inner.refused = standing;
     }
 
+    /// What the passes did.
+    pub(super) fn activity(&self) -> Activity {
+        self.passes().clone()
+    }
+
+    /// A pass began, after [`Self::begin`].
+    pub(super) fn pass_began(&self, now: Timestamp) {
+        let policies = self.inner().policies.clone();
+        self.passes().begin(&policies, now);
+    }
+
+    /// The pass has so much left to get.
+    pub(super) fn queued(&self, artifacts: u64) {
+        self.passes().queue = artifacts;
+    }
+
+    /// The pass ended, after [`Self::end`]; `None`: it was given up.
+    pub(super) fn pass_ended(&self, last: Option<LastPass>) {
+        let policies = self.inner().policies.clone();
+        match last {
+            Some(last) => self.passes().end(&policies, last),
+            None => self.passes().given_up(),
+        }
+    }
+
+    fn passes(&self) -> MutexGuard<'_, Activity> {
+        self.activity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn front(&self, trouble: Option<String>) {
         self.inner().front_trouble = trouble;
     }
@@ -112,7 +144,7 @@ impl Status {
 }
 
 /// A policy that no pass has looked at.
-fn unresolved(name: &str) -> PolicyReport {
+pub(super) fn unresolved(name: &str) -> PolicyReport {
     PolicyReport {
         name: name.into(),
         catalog: None,

@@ -1,15 +1,20 @@
 //! The loop: a pass, a pause, a pass. A map that asks for something else ends the pause, and the pass too.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use granary_fetch::watch::{Asked, Outcome};
+use granary_fetch::{Source, Watch};
+use granary_nix::StorePath;
 use granary_placement::CompiledMap;
 use granary_placement::report::{PolicyReport, Refusal};
 use jiff::Timestamp;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument as _, debug_span, info, warn};
 
+use super::activity::LastPass;
+use super::heart::Heart;
 use super::job;
 use super::status::Status;
 use crate::config::{Config, Wanted};
@@ -17,15 +22,56 @@ use crate::map::Current;
 use crate::metrics::Metrics;
 use crate::sync::{Job, Observer, PassOutcome, Syncer};
 
-/// Tells status and metrics what a pass does. The pass itself writes the log.
+/// Tells status, metrics and the heart what a pass and its transfers do. The pass itself writes the log.
+#[derive(Debug)]
 pub(super) struct Watcher {
     pub status: Arc<Status>,
     pub metrics: Arc<Metrics>,
+    pub heart: Arc<Heart>,
+}
+
+impl Watch for Watcher {
+    fn asked(&self, source: &Source, what: Asked, outcome: Outcome) {
+        self.metrics.fetch.asked(source, what, outcome);
+        self.heart.beat(Instant::now());
+    }
+
+    fn received(&self, source: &Source, bytes: usize) {
+        self.metrics.fetch.received(source, bytes);
+        self.heart.beat(Instant::now());
+    }
+
+    fn running(&self, transfers: i64, verifications: i64) {
+        self.metrics.fetch.running(transfers, verifications);
+        self.heart.beat(Instant::now());
+    }
+
+    fn verifying(&self) {
+        self.heart.beat(Instant::now());
+    }
+
+    fn verified(&self, time: Duration) {
+        self.metrics.fetch.verified(time);
+    }
 }
 
 impl Observer for Watcher {
     fn progress(&self, policies: &[PolicyReport]) {
         self.status.progress(policies);
+        self.heart.beat(Instant::now());
+    }
+
+    fn published(&self, _: &StorePath, _: u64) {
+        self.heart.beat(Instant::now());
+    }
+
+    fn queued(&self, artifacts: u64) {
+        self.status.queued(artifacts);
+        self.heart.beat(Instant::now());
+    }
+
+    fn on_disk(&self, begins: bool) {
+        self.heart.disk(begins, Instant::now());
     }
 
     fn refused(&self, refusal: &Refusal, again: bool) {
@@ -41,7 +87,7 @@ pub(super) async fn work(
     config: &Config,
     syncer: &Syncer,
     mut map: Current,
-    watcher: Watcher,
+    watcher: &Watcher,
     stop: &CancellationToken,
 ) {
     let mut last: Option<Arc<CompiledMap>> = None;
@@ -53,14 +99,21 @@ pub(super) async fn work(
             first = false;
             last.clone_from(&current);
             let started = Instant::now();
-            tokio::select! {
+            watcher.heart.pass(true, started);
+            watcher.status.pass_began(Timestamp::now());
+            let pass = syncer.pass(&job, watcher).instrument(debug_span!("pass", epoch));
+            let ended = tokio::select! {
                 () = stop.cancelled() => return,
-                () = asks_otherwise(&mut map, current.as_deref()) => {
-                    info!("the mirror map asks for something else; beginning anew");
-                    continue;
-                }
-                outcome = syncer.pass(&job, &watcher) => ended(&watcher, &outcome, started),
-            }
+                () = asks_otherwise(&mut map, current.as_deref()) => None,
+                outcome = pass => Some(outcome),
+            };
+            watcher.heart.pass(false, Instant::now());
+            let Some(outcome) = ended else {
+                watcher.status.pass_ended(None);
+                info!("the mirror map asks for something else; beginning anew");
+                continue;
+            };
+            tell(watcher, &outcome, started);
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -70,12 +123,19 @@ pub(super) async fn work(
     }
 }
 
-fn ended(watcher: &Watcher, outcome: &PassOutcome, started: Instant) {
+fn tell(watcher: &Watcher, outcome: &PassOutcome, started: Instant) {
+    let (took, now) = (started.elapsed(), Timestamp::now());
+    let last = LastPass {
+        ended: now,
+        millis: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        published: outcome.published,
+        published_bytes: outcome.published_bytes,
+    };
     watcher.status.end(outcome);
-    let seconds = started.elapsed().as_secs_f64();
-    let done = outcome.is_synced();
+    watcher.status.pass_ended(Some(last));
+    let (seconds, done) = (took.as_secs_f64(), outcome.is_synced());
     #[allow(clippy::cast_precision_loss, reason = "Unix time in seconds is far below 2^52")]
-    watcher.metrics.pass(seconds, Timestamp::now().as_second() as f64, done);
+    watcher.metrics.pass(seconds, now.as_second() as f64, done);
     if outcome.published > 0 || !done {
         let (published, bytes, refused) = (outcome.published, outcome.published_bytes, outcome.refused.len());
         info!(published, bytes, refused, done, seconds, "pass ended");

@@ -71,6 +71,14 @@ const PUSH: &str = r#"            error_log stderr warn;
             }
 "#;
 
+/// How the agent is asked for the page: it is on this machine, and quick or dead.
+const PAGE: &str = r#"            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Granary-Origin $scheme://$http_host;
+            proxy_connect_timeout 2s;
+            proxy_read_timeout 10s;
+"#;
+
 /// Who gets the `Mirrors:` line inside a narinfo. The `Link` header, which no narinfo parser sees, always goes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Publish {
@@ -161,6 +169,8 @@ pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
         .replace("@LINE_LOCATION@", line_location)
         .replace("@ABSENT@", if *pull_through { "@absent" } else { "=404" })
         .replace("@ABSENT_LOCATION@", if *pull_through { ABSENT_LOCATION } else { "" })
+        .replace("@PAGE@", PAGE)
+        .replace("@OWN@", &reachable(*listen).ip().to_string())
         .replace("@LISTEN@", &listen.to_string())
         .replace("@PUSH_SERVER@", if *push { PUSH_SERVER } else { "" })
         .replace("@PUSH@", if *push { PUSH } else { "" })

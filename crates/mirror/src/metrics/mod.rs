@@ -1,5 +1,9 @@
-//! What a mirror counts, for Prometheus. Labels have few values: never a path, a hash or a message.
+//! What a mirror counts, for Prometheus. Labels have few values: never a path, a hash or a message. The book's page
+//! "Watching it" has a row for each; a test compares them.
 
+mod fetch;
+mod machine;
+mod make;
 mod push;
 mod through;
 
@@ -7,10 +11,12 @@ use std::sync::Arc;
 
 use granary_placement::report::{self, RefusalReason, Report};
 use prometheus::{
-    Encoder as _, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder as _, Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder,
 };
 
+pub use fetch::FetchMetrics;
+pub use machine::{Connections, MachineMetrics};
+use make::Maker;
 pub use through::{LookupResult, ThroughMetrics};
 
 /// What became of a request for a NAR that is not in the tree.
@@ -49,7 +55,11 @@ impl MissResult {
 /// All metrics of one mirror.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
+    make: Maker,
+    /// What is asked of sources.
+    pub fetch: FetchMetrics,
+    /// Disk, nginx, uptime.
+    pub machine: MachineMetrics,
     artifacts: IntGauge,
     published_bytes: IntGauge,
     refused: IntGauge,
@@ -57,7 +67,9 @@ pub struct Metrics {
     passes: IntCounterVec,
     pass_seconds: Histogram,
     last_pass: Gauge,
+    queue: IntGauge,
     policy_artifacts: IntGaugeVec,
+    policy_lag: IntGaugeVec,
     upstream_up: IntGaugeVec,
     map_epoch: IntGauge,
     front_ready: IntGauge,
@@ -72,55 +84,50 @@ pub struct Metrics {
 impl Metrics {
     /// Registers everything, with every label value that is known beforehand at 0.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let registry = Registry::new_custom(Some("granary_mirror".into()), None)?;
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
-        let gauges = |name: &str, help: &str, labels: &[&str]| {
-            let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(gauges.clone()))?;
-            Ok::<_, prometheus::Error>(gauges)
-        };
-        let counters = |name: &str, help: &str, label: &str| {
-            let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok::<_, prometheus::Error>(counters)
-        };
-        let buckets = prometheus::exponential_buckets(0.05, 3.0, 12)?;
-        let pass_seconds =
-            HistogramOpts::new("pass_duration_seconds", "How long passes took").buckets(buckets);
+        let make = Maker::new()?;
         let metrics = Self {
-            artifacts: gauge("artifacts", "Artifacts published in the tree")?,
-            published_bytes: gauge("published_bytes", "Bytes of the NAR files published in the tree")?,
-            refused: gauge("refused", "Refusals that stand")?,
-            refused_total: counters("refused_total", "Artifacts refused, each time it happened", "reason")?,
-            passes: counters(
+            fetch: FetchMetrics::new(&make)?,
+            machine: MachineMetrics::new(&make)?,
+            artifacts: make.gauge("artifacts", "Artifacts published in the tree")?,
+            published_bytes: make.gauge("published_bytes", "Bytes of the NAR files published in the tree")?,
+            refused: make.gauge("refused", "Refusals that stand")?,
+            refused_total: make.counters(
+                "refused_total",
+                "Artifacts refused, each time it happened",
+                &["reason"],
+            )?,
+            passes: make.counters(
                 "passes_total",
                 "Passes over the policies, by whether something was left to do",
-                "result",
+                &["result"],
             )?,
-            pass_seconds: Histogram::with_opts(pass_seconds)?,
-            last_pass: Gauge::new("last_pass_timestamp_seconds", "When the last pass ended, Unix time")?,
-            policy_artifacts: gauges(
+            pass_seconds: make.seconds("pass_duration_seconds", "How long passes took", 0.05, 3.0, 12)?,
+            last_pass: make.float("last_pass_timestamp_seconds", "When the last pass ended, Unix time")?,
+            queue: make.gauge("queue_artifacts", "Artifacts that the running pass has still to get")?,
+            policy_artifacts: make.gauges(
                 "policy_artifacts",
                 "Artifacts of a policy on this mirror",
                 &["policy", "state"],
             )?,
-            upstream_up: gauges("upstream_up", "Whether an upstream last answered", &["upstream"])?,
-            map_epoch: gauge("map_epoch", "Epoch of the mirror map in force; 0 without one")?,
-            front_ready: gauge("front_ready", "Whether the files that nginx serves by are rendered")?,
-            through: Arc::new(ThroughMetrics::new(&registry)?),
-            misses: counters("misses_total", "Requests for NAR files that are not in the tree", "result")?,
-            miss_bytes: IntCounter::new("miss_bytes_total", "Bytes passed on for misses")?,
-            push: push::PushMetrics::new(&registry)?,
-            registry: registry.clone(),
+            policy_lag: make.gauges(
+                "policy_lag_seconds",
+                "How long something of a policy has been missing here; 0 when nothing is",
+                &["policy"],
+            )?,
+            upstream_up: make.gauges("upstream_up", "Whether an upstream last answered", &["upstream"])?,
+            map_epoch: make.gauge("map_epoch", "Epoch of the mirror map in force; 0 without one")?,
+            front_ready: make.gauge("front_ready", "Whether the files that nginx serves by are rendered")?,
+            through: Arc::new(ThroughMetrics::new(make.registry())?),
+            misses: make.counters(
+                "misses_total",
+                "Requests for NAR files that are not in the tree",
+                &["result"],
+            )?,
+            miss_bytes: make.counter("miss_bytes_total", "Bytes passed on for misses")?,
+            push: push::PushMetrics::new(make.registry())?,
+            make: make.clone(),
         };
-        registry.register(Box::new(metrics.pass_seconds.clone()))?;
-        registry.register(Box::new(metrics.last_pass.clone()))?;
-        registry.register(Box::new(metrics.miss_bytes.clone()))?;
-        let build = gauges("build_info", "The running version", &["version"])?;
+        let build = make.gauges("build_info", "The running version", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         for reason in RefusalReason::ALL {
             metrics.refused_total.with_label_values(&[reason.as_str()]);
@@ -156,6 +163,15 @@ impl Metrics {
         }
     }
 
+    /// What the running pass has left, and how long each policy has been incomplete, in seconds.
+    pub fn set_progress<'p>(&self, queue: u64, lags: impl IntoIterator<Item = (&'p str, u64)>) {
+        self.queue.set(clamp(queue));
+        self.policy_lag.reset();
+        for (policy, seconds) in lags {
+            self.policy_lag.with_label_values(&[policy]).set(clamp(seconds));
+        }
+    }
+
     /// Counts a pass that ended at `now` (Unix seconds). `done`: it left nothing to do, except what is refused.
     pub fn pass(&self, seconds: f64, now: f64, done: bool) {
         self.pass_seconds.observe(seconds);
@@ -180,7 +196,7 @@ impl Metrics {
 
     /// The exposition text.
     pub fn text(&self) -> Result<String, prometheus::Error> {
-        let mut families = self.registry.gather();
+        let mut families = self.make.registry().gather();
         // The process's own metrics keep their standard names.
         families.extend(prometheus::gather());
         let mut text = Vec::new();

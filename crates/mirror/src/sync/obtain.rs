@@ -48,6 +48,8 @@ pub(super) struct Obtained {
     pub(super) info: Arc<NarInfo>,
     pub(super) verified: Verified,
     pub(super) file: TempFile,
+    /// The URL of the source that gave it.
+    pub(super) source: String,
 }
 
 /// The faults met while one source after the other was asked.
@@ -147,7 +149,7 @@ impl Context {
         }
         let file = self.tree.temp();
         let verified = self.fetcher.nar(source, &info, file.path()).await?;
-        Ok(Some(Obtained { info, verified, file }))
+        Ok(Some(Obtained { info, verified, file, source: source.url.to_string() }))
     }
 }
 

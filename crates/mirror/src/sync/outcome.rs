@@ -39,6 +39,16 @@ pub trait Observer: Send + Sync {
         let _ = (store_path, bytes);
     }
 
+    /// So many artifacts are left to get in this pass.
+    fn queued(&self, artifacts: u64) {
+        let _ = artifacts;
+    }
+
+    /// The pass begins to wait for the disk, or has waited.
+    fn on_disk(&self, begins: bool) {
+        let _ = begins;
+    }
+
     /// An artifact was refused in this pass. It was refused before, too, when `again` is true.
     fn refused(&self, refusal: &Refusal, again: bool) {
         let _ = (refusal, again);

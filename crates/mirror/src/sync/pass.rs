@@ -13,13 +13,16 @@ use super::memory::Memory;
 use super::obtain::{Context, Problem};
 use super::outcome::{Observer, PassOutcome};
 use super::plan::{self, Blame};
-use super::pull::{self, Order, Pulled};
+use super::pull::{self, Got, Order, Pulled};
 use super::report::{PolicyState, Refusals, passes, refused};
 use super::resolve::{Closure, resolve};
 use crate::tree::{Tree, TreeError};
 
 /// How often the observer is told of progress, at most.
 const PROGRESS: Duration = Duration::from_millis(250);
+
+/// Artifacts that are looked at before the observer hears that the pass moves.
+const LOOK: usize = 4096;
 
 /// See [`super::Syncer::pass`].
 pub(super) async fn run(
@@ -42,13 +45,13 @@ pub(super) async fn run(
     let mut pass = Pass::new(tree, memory, observer, job, &closure);
     pass.look().await;
     for (path, problem) in closure.lost.values() {
-        pass.refuse(path, problem, problem.fault.is_transient(), false);
+        pass.refuse(path, problem, problem.fault.is_transient(), false, Duration::ZERO);
     }
     for (path, blame) in
         order.iter().filter_map(|hash| Some((&closure.found.get(hash)?.info.store_path, blamed.get(hash)?)))
     {
         if pass.is_wanted_here(&path.hash_part()) {
-            pass.refuse(path, &Problem::from(blame), passes(blame.reason), false);
+            pass.refuse(path, &Problem::from(blame), passes(blame.reason), false, Duration::ZERO);
         }
     }
     pass.settle(&closure);
@@ -56,6 +59,7 @@ pub(super) async fn run(
     pass.progress();
 
     let orders = pass.orders(&closure, &order, |hash| !blamed.contains_key(hash));
+    pass.queued(orders.len() as u64);
     pull::pull_all(&context, orders, |pulled| pass.pulled(pulled)).await;
     pass.end(&context, job, &closure).await
 }
@@ -86,6 +90,8 @@ struct Pass<'p> {
     assigned: HashSet<HashPart>,
     refusals: Refusals,
     outcome: PassOutcome,
+    /// Artifacts that are left to get.
+    queue: u64,
     told: Instant,
 }
 
@@ -104,18 +110,21 @@ impl<'p> Pass<'p> {
         let policies: Vec<PolicyState> = job.policies.iter().map(state).collect();
         let assigned = policies.iter().flat_map(|policy| &policy.assigned).copied().collect();
         let (refusals, outcome) = (Refusals::new(), PassOutcome::default());
-        Self { tree, memory, observer, policies, assigned, refusals, outcome, told: Instant::now() }
+        Self { tree, memory, observer, policies, assigned, refusals, outcome, queue: 0, told: Instant::now() }
     }
 
     /// Looks whether what was published is still there.
     async fn look(&self) {
         let assigned: Vec<HashPart> = self.assigned.iter().copied().collect();
-        self.blocking(move |tree| {
-            for hash in assigned.iter().filter(|hash| tree.holds(hash)) {
-                tree.still_holds(hash);
-            }
-        })
-        .await;
+        for some in assigned.chunks(LOOK) {
+            let some = some.to_vec();
+            self.blocking(move |tree| {
+                for hash in some.iter().filter(|hash| tree.holds(hash)) {
+                    tree.still_holds(hash);
+                }
+            })
+            .await;
+        }
     }
 
     /// Whether it is assigned to this mirror and not there.
@@ -170,11 +179,12 @@ impl<'p> Pass<'p> {
     }
 
     fn pulled(&mut self, pulled: Pulled) {
-        let Pulled { path, result } = pulled;
+        let Pulled { path, result, took } = pulled;
+        self.queued(self.queue.saturating_sub(1));
         let hash = path.hash_part();
         match result {
-            Ok(Some(bytes)) => {
-                tracing::info!(%path, bytes, "published");
+            Ok(Some(Got { bytes, source })) => {
+                tracing::info!(%path, bytes, source, seconds = took.as_secs_f64(), "published");
                 self.memory.accept(&hash);
                 self.outcome.published += 1;
                 self.outcome.published_bytes += bytes;
@@ -191,7 +201,7 @@ impl<'p> Pass<'p> {
                 let transient = problem.fault.is_transient() || needs_transient(&problem);
                 let bytes =
                     !transient && reason != granary_placement::report::RefusalReason::MissingReference;
-                self.refuse(&path, &problem, transient, bytes);
+                self.refuse(&path, &problem, transient, bytes, took);
             }
         }
         if self.told.elapsed() >= PROGRESS {
@@ -199,13 +209,16 @@ impl<'p> Pass<'p> {
         }
     }
 
-    fn refuse(&mut self, path: &StorePath, problem: &Problem, transient: bool, bytes: bool) {
+    /// `took`: how long was spent on it in this pass.
+    fn refuse(&mut self, path: &StorePath, problem: &Problem, transient: bool, bytes: bool, took: Duration) {
         let refused = refused(path, &problem.fault, &problem.source, transient);
         let again = self.memory.refuse(path.hash_part(), &refused.refusal, bytes, Instant::now());
+        let (reason, fault, source, seconds) =
+            (problem.fault.reason, &problem.fault, &problem.source, took.as_secs_f64());
         if again {
-            tracing::debug!(%path, reason = %problem.fault.reason, fault = %problem.fault, "still refused");
+            tracing::debug!(%path, %reason, %fault, source, seconds, "still refused");
         } else {
-            tracing::warn!(%path, reason = %problem.fault.reason, fault = %problem.fault, source = problem.source, "refused");
+            tracing::warn!(%path, %reason, %fault, source, seconds, "refused");
         }
         self.observer.refused(&refused.refusal, again);
         self.refusals.insert(path.hash_part(), refused);
@@ -213,6 +226,11 @@ impl<'p> Pass<'p> {
 
     fn reports(&self, ended: bool) -> Vec<PolicyReport> {
         self.policies.iter().map(|policy| policy.report(self.tree, &self.refusals, ended)).collect()
+    }
+
+    fn queued(&mut self, artifacts: u64) {
+        self.queue = artifacts;
+        self.observer.queued(artifacts);
     }
 
     fn progress(&mut self) {
@@ -227,6 +245,9 @@ impl<'p> Pass<'p> {
         }
         self.clean(job, closure).await;
         self.outcome.policies = self.reports(true);
+        for PolicyReport { name, assigned, verified, refused, synced, .. } in &self.outcome.policies {
+            tracing::debug!(policy = name, assigned, verified, refused, synced, "a policy after the pass");
+        }
         for (policy, state) in job.policies.iter().zip(&self.policies) {
             self.memory.policies.insert(policy.name.clone(), state.last());
         }
@@ -282,6 +303,23 @@ impl<'p> Pass<'p> {
 
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Tree) -> T + Send + 'static) -> Option<T> {
         let tree = Arc::clone(self.tree);
+        let _waiting = OnDisk::begin(self.observer);
         tokio::task::spawn_blocking(move || work(&tree)).await.ok()
+    }
+}
+
+/// Tells the observer that the pass waits for the disk, as long as it lives.
+struct OnDisk<'p>(&'p dyn Observer);
+
+impl<'p> OnDisk<'p> {
+    fn begin(observer: &'p dyn Observer) -> Self {
+        observer.on_disk(true);
+        Self(observer)
+    }
+}
+
+impl Drop for OnDisk<'_> {
+    fn drop(&mut self) {
+        self.0.on_disk(false);
     }
 }

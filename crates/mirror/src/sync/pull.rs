@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use granary_fetch::Fault;
 use granary_nix::StorePath;
 use granary_placement::report::RefusalReason;
 use tokio::task::{AbortHandle, JoinSet};
+use tracing::Instrument as _;
 
 use super::board::Board;
 use super::obtain::{Context, Found, Obtained, Problem};
@@ -38,12 +40,23 @@ impl Order {
 #[derive(Debug)]
 pub(super) struct Pulled {
     pub(super) path: StorePath,
-    /// Bytes of the NAR file, if it is published now. `Ok(None)` for what was not tried.
-    pub(super) result: Result<Option<u64>, Problem>,
+    /// What was had, if it is published now. `Ok(None)` for what was not tried.
+    pub(super) result: Result<Option<Got>, Problem>,
+    /// How long that took, with waiting for what it needs.
+    pub(super) took: Duration,
 }
 
-/// What was published together: place, bytes of the NAR file, and what became of it.
-type Published = Vec<(usize, u64, Result<(), TreeError>)>;
+/// A published NAR file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Got {
+    /// Its bytes.
+    pub(super) bytes: u64,
+    /// The URL of the source that gave it.
+    pub(super) source: String,
+}
+
+/// What was published together: place, NAR file, and what became of it.
+type Published = Vec<(usize, Got, Result<(), TreeError>)>;
 
 /// Pulls all of `orders`, which come references before referrers, and tells `done` about each.
 pub(super) async fn pull_all(context: &Context, orders: Vec<Order>, done: impl FnMut(Pulled)) {
@@ -52,7 +65,8 @@ pub(super) async fn pull_all(context: &Context, orders: Vec<Order>, done: impl F
     let sizes = orders.iter().map(|order| order.found.info.nar_size).collect();
     let mut schedule = Schedule::new(sizes, limits.decoders);
     let board = Board::new(orders.iter().map(|order| (order.path(), &*order.found.info.references)));
-    let mut pull = Pull { orders, board, done, begun: HashMap::new(), obtained: HashMap::new() };
+    let mut pull =
+        Pull { orders, board, done, begun: HashMap::new(), since: HashMap::new(), obtained: HashMap::new() };
     let mut fetching: JoinSet<(usize, Result<Obtained, Problem>)> = JoinSet::new();
     let mut publishing: JoinSet<Published> = JoinSet::new();
     pull.refuse_what_stands();
@@ -62,8 +76,10 @@ pub(super) async fn pull_all(context: &Context, orders: Vec<Order>, done: impl F
         {
             if pull.board.is_open(place) {
                 let (context, found) = (context.clone(), pull.orders[place].found.clone());
-                let task = fetching.spawn(async move { (place, context.obtain(&found).await) });
-                pull.begun.insert(place, task);
+                let span = tracing::debug_span!("artifact", path = %found.info.store_path);
+                let obtain = async move { (place, context.obtain(&found).await) };
+                pull.begun.insert(place, fetching.spawn(obtain.instrument(span)));
+                pull.since.insert(place, Instant::now());
             }
         }
         // The next batch gathers while one is on its way.
@@ -77,7 +93,7 @@ pub(super) async fn pull_all(context: &Context, orders: Vec<Order>, done: impl F
                 places
                     .into_iter()
                     .zip(outcomes)
-                    .map(|((place, bytes), outcome)| (place, bytes, outcome))
+                    .map(|((place, got), outcome)| (place, got, outcome))
                     .collect()
             });
         }
@@ -105,6 +121,8 @@ struct Pull<D> {
     done: D,
     /// What is being fetched.
     begun: HashMap<usize, AbortHandle>,
+    /// When that began, of everything that nothing was told about yet.
+    since: HashMap<usize, Instant>,
     /// What is whole and not yet being published.
     obtained: HashMap<usize, Obtained>,
 }
@@ -134,12 +152,15 @@ impl<D: FnMut(Pulled)> Pull<D> {
     }
 
     /// What can be published now.
-    fn batch(&mut self) -> Option<Vec<((usize, u64), Publication)>> {
+    fn batch(&mut self) -> Option<Vec<((usize, Got), Publication)>> {
         let places = self.board.batch(AT_ONCE);
         let take = |place: usize| {
-            let Obtained { info, verified, file } = self.obtained.remove(&place)?;
+            let Obtained { info, verified, file, source } = self.obtained.remove(&place)?;
             let contents = Contents { file_hash: verified.file_hash, file_size: verified.file_size };
-            Some(((place, contents.file_size), Publication { info, contents, nar: file }))
+            Some((
+                (place, Got { bytes: contents.file_size, source }),
+                Publication { info, contents, nar: file },
+            ))
         };
         let batch: Vec<_> = places.into_iter().filter_map(take).collect();
         (!batch.is_empty()).then_some(batch)
@@ -147,11 +168,11 @@ impl<D: FnMut(Pulled)> Pull<D> {
 
     fn published(&mut self, list: Published) {
         let mut failed = Vec::new();
-        for (place, bytes, outcome) in list {
+        for (place, got, outcome) in list {
             match outcome {
                 Ok(()) => {
                     self.board.published(place);
-                    self.tell(place, Ok(Some(bytes)));
+                    self.tell(place, Ok(Some(got)));
                 }
                 Err(error) => failed.push((place, Fault::from(error))),
             }
@@ -164,7 +185,7 @@ impl<D: FnMut(Pulled)> Pull<D> {
     }
 
     /// Refuses one, with this to tell, and everything that needs it: there is no need to fetch what cannot be published.
-    fn refuse(&mut self, place: usize, result: Result<Option<u64>, Problem>, reason: RefusalReason) {
+    fn refuse(&mut self, place: usize, result: Result<Option<Got>, Problem>, reason: RefusalReason) {
         let refused = self.board.refuse(place);
         let blame = Blame { culprit: self.orders[place].path().clone(), reason };
         let mut result = Some(result);
@@ -178,8 +199,9 @@ impl<D: FnMut(Pulled)> Pull<D> {
         }
     }
 
-    fn tell(&mut self, place: usize, result: Result<Option<u64>, Problem>) {
-        (self.done)(Pulled { path: self.orders[place].path().clone(), result });
+    fn tell(&mut self, place: usize, result: Result<Option<Got>, Problem>) {
+        let took = self.since.remove(&place).map(|began| began.elapsed()).unwrap_or_default();
+        (self.done)(Pulled { path: self.orders[place].path().clone(), result, took });
     }
 }
 
