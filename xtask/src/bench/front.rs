@@ -14,10 +14,10 @@ use super::measure;
 use super::server::{PlainNginx, free_port};
 use super::table::{Row, median};
 
-/// Rounds, alternating between the two servers.
-const ROUNDS: usize = 5;
-/// Seconds of load in a round.
-const SECONDS: u32 = 3;
+/// Rounds that count. In each, both servers get the same load, and the one that was second is first in the next.
+const ROUNDS: usize = 9;
+/// Seconds of load for each server in a round.
+const SECONDS: u32 = 2;
 
 /// One kind of request, and the share of bare nginx's rate that the design asks for.
 struct Load {
@@ -26,6 +26,17 @@ struct Load {
     connections: u32,
     /// Paths that are asked for in turn.
     paths: Vec<String>,
+    /// Whether each of them is there.
+    there: bool,
+    per: Per,
+}
+
+/// What processor time is counted by.
+#[derive(Clone, Copy)]
+enum Per {
+    Request,
+    /// Files differ in size, and a round ends in the middle of some.
+    Gigabyte,
 }
 
 /// Measures narinfos, absent narinfos and NARs.
@@ -33,26 +44,46 @@ pub fn rows(corpus: &Corpus, mirror: &Path, scratch: &Path) -> Result<Vec<Row>> 
     let tree = scratch.join("tree");
     let upstream = PlainNginx::start(&corpus.cache("xz"), &scratch.join("upstream"))?;
     let front = Front::start(corpus, mirror, &upstream, &tree, scratch)?;
+    let nginx = front.nginx(&tree)?;
     let bare = PlainNginx::start(&tree, &scratch.join("bare"))?;
-    let mut rows = Vec::new();
-    for load in loads(&tree)? {
-        let script = scratch.join("paths.lua");
-        fs::write(&script, lua(&load.paths)).context("cannot write the list of requests")?;
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for round in 0..ROUNDS {
-            println!("  {}, round {} of {ROUNDS}", load.figure, round + 1);
-            theirs.push(microseconds_a_request(&bare.url(), bare.pid(), &load, &script)?);
-            ours.push(microseconds_a_request(&front.url, front.child.id(), &load, &script)?);
-        }
-        let (ours, theirs) = (median(&ours), median(&theirs));
-        rows.push(Row {
-            figure: load.figure.to_owned(),
-            ratio: theirs / ours,
-            goal: Some(load.goal),
-            detail: format!("{ours:.1} µs CPU a request, bare nginx {theirs:.1} µs"),
-        });
+    loads(&tree)?
+        .into_iter()
+        .map(|load| {
+            let script = scratch.join("paths.lua");
+            fs::write(&script, lua(&load.paths)).context("cannot write the list of requests")?;
+            println!("  {}, {ROUNDS} rounds", load.figure);
+            let mut rounds = Vec::new();
+            // The first one fills caches.
+            for round in 0..=ROUNDS {
+                let ours = || microseconds(&front.url, nginx, &load, &script);
+                let theirs = || microseconds(&bare.url(), bare.pid(), &load, &script);
+                rounds.push(if round % 2 == 0 {
+                    let ours = ours()?;
+                    (ours, theirs()?)
+                } else {
+                    let theirs = theirs()?;
+                    (ours()?, theirs)
+                });
+            }
+            Ok(row(&load, &rounds[1..]))
+        })
+        .collect()
+}
+
+/// The middle of the rounds' ratios: both halves of a round ran under the same conditions, whatever else the machine did.
+fn row(load: &Load, rounds: &[(f64, f64)]) -> Row {
+    let middle = |figure: fn(&(f64, f64)) -> f64| median(&rounds.iter().map(figure).collect::<Vec<_>>());
+    let (ours, theirs) = (middle(|round| round.0), middle(|round| round.1));
+    let detail = match load.per {
+        Per::Request => format!("{ours:.1} µs CPU a request, bare nginx {theirs:.1} µs"),
+        Per::Gigabyte => format!("{:.0} ms CPU a GiB, bare nginx {:.0} ms", ours / 1e3, theirs / 1e3),
+    };
+    Row {
+        figure: load.figure.to_owned(),
+        ratio: middle(|(ours, theirs)| theirs / ours),
+        goal: Some(load.goal),
+        detail,
     }
-    Ok(rows)
 }
 
 fn loads(tree: &Path) -> Result<Vec<Load>> {
@@ -71,10 +102,12 @@ fn loads(tree: &Path) -> Result<Vec<Load>> {
     ensure!(!narinfos.is_empty(), "the mirror published no narinfo");
     let absent = narinfos.iter().map(|path| reversed(path)).collect();
     let nars = names(&tree.join("nar"))?.into_iter().map(|name| format!("/nar/{name}")).collect();
+    let load =
+        |figure, goal, connections, paths, there, per| Load { figure, goal, connections, paths, there, per };
     Ok(vec![
-        Load { figure: "narinfo GET with its Mirrors line", goal: 1.0, connections: 64, paths: narinfos },
-        Load { figure: "404 for an absent narinfo", goal: 1.0, connections: 64, paths: absent },
-        Load { figure: "NAR", goal: 0.98, connections: 8, paths: nars },
+        load("narinfo GET with its Mirrors line", 1.0, 64, narinfos, true, Per::Request),
+        load("404 for an absent narinfo", 1.0, 64, absent, false, Per::Request),
+        load("NAR bytes", 0.98, 8, nars, true, Per::Gigabyte),
     ])
 }
 
@@ -91,7 +124,8 @@ fn lua(paths: &[String]) -> String {
     )
 }
 
-fn microseconds_a_request(url: &str, server: u32, load: &Load, script: &Path) -> Result<f64> {
+/// Processor time of all processes of a server, by what the load counts.
+fn microseconds(url: &str, server: u32, load: &Load, script: &Path) -> Result<f64> {
     let before = measure::tree_seconds(server)?;
     let output = Command::new("wrk")
         .args(["-t1", &format!("-c{}", load.connections), &format!("-d{SECONDS}s"), "-s"])
@@ -105,14 +139,49 @@ fn microseconds_a_request(url: &str, server: u32, load: &Load, script: &Path) ->
     if !output.status.success() {
         bail!("wrk failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
     }
-    let requests = requests(&text).with_context(|| format!("wrk printed no count of requests:\n{text}"))?;
-    ensure!(requests > 0.0, "wrk got no answer from {url}");
-    Ok(spent * 1e6 / requests)
+    let Done { requests, bytes, refused } =
+        done(&text).with_context(|| format!("wrk printed no counts:\n{text}"))?;
+    ensure!(requests > 0, "wrk got no answer from {url}");
+    ensure!(
+        refused == if load.there { 0 } else { requests },
+        "{refused} of {requests} answers of {url} were errors: {}",
+        load.figure
+    );
+    Ok(match load.per {
+        Per::Request => spent * 1e6 / f64::from(requests),
+        Per::Gigabyte => spent * 1e6 / (bytes / f64::from(1_u32 << 30)),
+    })
 }
 
-/// The count in wrk's line `  123456 requests in 3.00s, 45.67MB read`.
-fn requests(text: &str) -> Option<f64> {
-    text.lines().find_map(|line| line.trim().split_once(" requests in ")?.0.parse().ok())
+/// What wrk counted.
+#[derive(Debug, PartialEq)]
+struct Done {
+    requests: u32,
+    bytes: f64,
+    /// Answers that are no success.
+    refused: u32,
+}
+
+/// From the line `  123456 requests in 3.00s, 45.67MB read` and, if there is one, `  Non-2xx or 3xx responses: 7`.
+fn done(text: &str) -> Option<Done> {
+    let (requests, rest) = text.lines().find_map(|line| line.trim().split_once(" requests in "))?;
+    let read = rest.split_once(", ")?.1.strip_suffix(" read")?;
+    let digits = read.find(|c: char| c.is_ascii_alphabetic())?;
+    let unit = match &read[digits..] {
+        "B" => 0,
+        "KB" => 10,
+        "MB" => 20,
+        "GB" => 30,
+        "TB" => 40,
+        _ => return None,
+    };
+    let bytes = read[..digits].parse::<f64>().ok()? * 2_f64.powi(unit);
+    let refused = text.lines().find_map(|line| line.trim().strip_prefix("Non-2xx or 3xx responses: "));
+    Some(Done {
+        requests: requests.parse().ok()?,
+        bytes,
+        refused: refused.map_or(Some(0), |count| count.parse().ok())?,
+    })
 }
 
 /// A running `granary-mirror run`, ended with this value.
@@ -156,6 +225,15 @@ impl Front {
         measure::wait_for_port(port, Duration::from_secs(20))?;
         wait_until_full(tree, corpus.paths.len())?;
         Ok(front)
+    }
+
+    /// The master process of its nginx. The agent beside it does not serve.
+    fn nginx(&self, tree: &Path) -> Result<u32> {
+        let file = tree.join(".granary/front/nginx.pid");
+        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let master = text.trim().parse().with_context(|| format!("{} holds no pid", file.display()))?;
+        ensure!(measure::tree_has(self.child.id(), master)?, "nginx {master} is not that of the mirror");
+        Ok(master)
     }
 }
 
@@ -222,11 +300,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_count_of_requests_is_read_from_wrk() {
+    fn the_counts_are_read_from_wrk() {
         let text =
-            "Running 3s test\n  1 threads and 64 connections\n  212345 requests in 3.00s, 45.67MB read\n";
-        assert_eq!(requests(text), Some(212_345.0));
-        assert_eq!(requests("unable to connect"), None);
+            "Running 3s test\n  1 threads and 64 connections\n  212345 requests in 3.00s, 1.50KB read\n";
+        assert_eq!(done(text), Some(Done { requests: 212_345, bytes: 1536.0, refused: 0 }));
+        let text = format!("{text}  Non-2xx or 3xx responses: 7\n");
+        assert_eq!(done(&text), Some(Done { requests: 212_345, bytes: 1536.0, refused: 7 }));
+        assert_eq!(done("unable to connect"), None);
+    }
+
+    #[test]
+    fn a_round_is_compared_with_itself() {
+        let load = Load {
+            figure: "NAR bytes",
+            goal: 0.98,
+            connections: 1,
+            paths: Vec::new(),
+            there: true,
+            per: Per::Gigabyte,
+        };
+        // The machine was three times as slow in the second round, for both.
+        let row = row(&load, &[(100.0, 110.0), (300.0, 330.0), (200.0, 100.0)]);
+        assert!((row.ratio - 1.1).abs() < 1e-9, "{row:?}");
     }
 
     #[test]

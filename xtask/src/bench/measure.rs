@@ -49,6 +49,11 @@ pub fn tree_seconds(root: u32) -> Result<f64> {
         .sum())
 }
 
+/// Whether a process is `root` or a living descendant of it.
+pub fn tree_has(root: u32, pid: u32) -> Result<bool> {
+    Ok(is_below(pid, root, &all_stats()?))
+}
+
 /// Waits until something listens on the port, or fails after `limit`.
 pub fn wait_for_port(port: u16, limit: Duration) -> Result<()> {
     let deadline = Instant::now() + limit;

@@ -16,7 +16,6 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use granary_fetch::Expected;
-use granary_nix::served_nar_name;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
@@ -86,7 +85,8 @@ impl Misses {
             self.metrics.miss(MissResult::Busy);
             return unavailable("too many NAR files are being passed on; try again\n");
         };
-        let range = headers.get(header::RANGE).filter(|_| method == Method::GET);
+        let resumed = method == Method::GET && is_the_same(headers, &known.expected);
+        let range = headers.get(header::RANGE).filter(|_| resumed);
         let mut missing = true;
         for source in self.unwell.last(self.sources.of(known.hash_part), Instant::now()) {
             match self.try_source(&source, file, known, range).await {
@@ -216,11 +216,16 @@ fn bench(benched: &Mutex<HashSet<String>>, url: &str) {
     benched.insert(url.to_owned());
 }
 
-/// The name by which the bytes of a file are told from others: the one that its FileHash gives. Without that, another
-/// answer may have other bytes under the same name.
+/// The tag that nginx gives the same file when it is held: the time of all NAR files, and its size. Without a FileHash,
+/// another answer may have other bytes under the same name, and there is none.
 fn tag(expected: &Expected) -> Option<HeaderValue> {
-    let name = served_nar_name(expected.file_hash?, expected.compression);
-    HeaderValue::from_str(&format!("\"{}\"", name.trim_start_matches("nar/"))).ok()
+    expected.file_hash?;
+    HeaderValue::from_str(&format!("\"1-{:x}\"", expected.file_size?)).ok()
+}
+
+/// Whether a client that names what it has a part of means these bytes; else it gets the whole.
+fn is_the_same(headers: &HeaderMap, expected: &Expected) -> bool {
+    headers.get(header::IF_RANGE).is_none_or(|given| tag(expected).as_ref() == Some(given))
 }
 
 type Opening = futures::stream::BoxStream<'static, Result<Bytes, Cut>>;
@@ -267,4 +272,32 @@ pub(super) fn unavailable(text: &'static str) -> Response<Body> {
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use granary_nix::{Compression, Hash};
+
+    use super::*;
+
+    #[test]
+    fn a_part_goes_only_to_whom_has_the_rest_of_these_bytes() {
+        let hash = Hash::of(b"");
+        let mut expected = Expected {
+            compression: Compression::Xz,
+            file_hash: Some(hash),
+            file_size: Some(100_000),
+            nar_hash: hash,
+            nar_size: 1,
+        };
+        let mut headers = HeaderMap::new();
+        assert!(is_the_same(&headers, &expected), "nobody asks");
+        for (given, same) in [("\"1-186a0\"", true), ("\"1-186a1\"", false), ("W/\"1-186a0\"", false)] {
+            headers.insert(header::IF_RANGE, HeaderValue::from_static(given));
+            assert_eq!(is_the_same(&headers, &expected), same, "{given}");
+        }
+        headers.insert(header::IF_RANGE, HeaderValue::from_static("\"1-186a0\""));
+        expected.file_hash = None;
+        assert!(!is_the_same(&headers, &expected), "others may have other bytes under this name");
+    }
 }

@@ -9,6 +9,14 @@ use super::Lists;
 
 const TEMPLATE: &str = include_str!("nginx.conf.in");
 
+/// How a narinfo leaves, wherever it is read.
+const NARINFO: &str = r"            default_type text/x-nix-narinfo;
+            # Header, file and line leave together, in one call: sendfile would need four more.
+            sendfile off;
+            postpone_output 32k;
+            add_header Link $granary_links;
+";
+
 /// Adds the line to a narinfo.
 const LINE: &str = r#"            # Tag and date of the file say nothing about the line, which changes with the mirror map: a cache that went by
             # them would keep an old line.
@@ -28,7 +36,14 @@ const LINE_LOCATION: &str = "
         }
 ";
 
-/// What is asked for a narinfo that is not here, with pull-through.
+/// What becomes of a narinfo that is not here, with pull-through.
+const ABSENT: &str = "            error_page 403 405 413 = @refused;
+            error_page 404 = @absent;
+            recursive_error_pages on;
+            return 404;
+";
+
+/// Who is asked for it.
 const ABSENT_LOCATION: &str = "
         # It may be had from an upstream. The agent answers as soon as one has it, and 404 only when all say so.
         location @absent {
@@ -165,9 +180,10 @@ pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
     let nginx_conf = TEMPLATE
         .replace("@WORKERS@", &workers.to_string())
         .replace("@READERS@\n", readers)
-        .replace("@LINE@", &format!("{vary}{line}"))
+        .replace("@NARINFO@", &format!("{NARINFO}{vary}{line}"))
         .replace("@LINE_LOCATION@", line_location)
-        .replace("@ABSENT@", if *pull_through { "@absent" } else { "=404" })
+        .replace("@ABSENT@", if *pull_through { ABSENT } else { "            return 404;\n" })
+        .replace("@UNREADABLE@", if *pull_through { "= @absent" } else { "=404 @no_narinfo" })
         .replace("@ABSENT_LOCATION@", if *pull_through { ABSENT_LOCATION } else { "" })
         .replace("@PAGE@", PAGE)
         .replace("@OWN@", &reachable(*listen).ip().to_string())

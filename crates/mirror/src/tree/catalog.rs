@@ -1,5 +1,9 @@
 //! The catalog: the verified narinfos of everything that a policy wants, so that this mirror answers for an artifact that
 //! another one holds.
+//!
+//! nginx looks for narinfos here and nowhere else. So whatever is published is in the catalog too, and says there what it
+//! says in the tree: publication sees to it, opening a tree completes a catalog that was lost, and pruning spares what is
+//! published.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -134,6 +138,32 @@ impl Tree {
         let mut catalog = write(&self.catalog);
         for Changed { info, text: _, digest } in some {
             catalog.insert(info.store_path.hash_part(), *digest, info);
+        }
+        Ok(())
+    }
+
+    /// Puts into the catalog what is published and not there, or named there by another NAR file: a process ended between
+    /// the two, the tree is a copy without its `.granary`, or somebody emptied it.
+    pub(super) fn complete_catalog(&self) -> Result<(), TreeError> {
+        let published = read(&self.index);
+        let mut catalog = write(&self.catalog);
+        let mut completed = 0_usize;
+        for (hash, held) in published.iter() {
+            if catalog.entries.get(hash).is_some_and(|known| known.expected.file_hash == Some(held.file_hash))
+            {
+                continue;
+            }
+            let path = self.layout.narinfo(hash);
+            let Some(info) = read_narinfo(&path) else { continue };
+            let text = info.to_text();
+            self.scratch
+                .name_again(&path, &self.layout.catalog_narinfo(hash), || text.clone().into_bytes())?;
+            catalog.insert(*hash, Hash::of(text.as_bytes()), &info);
+            completed += 1;
+        }
+        if completed > 0 {
+            tracing::info!(narinfos = completed, "the catalog is completed from what is published");
+            sync_directory(&self.layout.catalog())?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use granary_nix::{CacheInfo, Compression, Hash, HashPart, NarInfo, PublicKeys, S
 use granary_placement::report::{Refusal, RefusalReason};
 
 use super::disk::{self, power};
-use super::{Contents, Publication, Tree, TreeError};
+use super::{Contents, Publication, Tree, TreeError, hash_of};
 use crate::verify::verify_tree;
 use removals::Removals;
 
@@ -95,6 +95,7 @@ impl History {
     /// All of it, or what is left to do of it. What is said to be published goes into `told`.
     fn play(&self, directory: &Path, told: &RefCell<HashSet<HashPart>>) -> Result<(), TreeError> {
         let tree = Tree::open(directory, &CacheInfo::default())?;
+        answered(&tree, "opened");
         tree.put_in_catalog(self.artifacts.iter().map(|(info, _)| info))?;
         // One at a time, and several at once.
         for some in self.artifacts.chunks(self.at_once) {
@@ -121,6 +122,7 @@ impl History {
         }
         tree.prune_quarantine(&self.refused)?;
         tree.prune_catalog(&self.wanted)?;
+        answered(&tree, "done");
         match &self.removals {
             Some(removals) => removals.play(self, tree),
             None => Ok(()),
@@ -140,6 +142,16 @@ impl History {
             faults.retain(|fault| !(early && fault.path == "nix-cache-info"));
             assert_eq!(faults, [], "{when}");
         }
+    }
+}
+
+/// What is published is in the catalog's directory, where nginx looks for it, and says the same there.
+fn answered(tree: &Tree, when: &str) {
+    for entry in fs::read_dir(tree.directory()).unwrap() {
+        let path = entry.unwrap().path();
+        let Some(hash) = hash_of(path.file_name().unwrap()).filter(|hash| tree.holds(hash)) else { continue };
+        let catalog = fs::read(tree.layout().catalog_narinfo(&hash)).ok();
+        assert_eq!(catalog, fs::read(&path).ok(), "{when}: {hash}");
     }
 }
 

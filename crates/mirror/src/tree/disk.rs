@@ -6,9 +6,16 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[cfg(test)]
 use power::{Event, tell};
+
+/// When every NAR file was last changed: the time that Nix gives to all files of its store. Web servers make entity tags
+/// of time and size, so the same file has the same tag at every mirror, and a client may go on elsewhere.
+pub(super) fn nar_time() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1)
+}
 
 /// Writes a new file.
 pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -20,6 +27,19 @@ pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     #[cfg(test)]
     tell(&Event::Write(path))?;
     file.write_all(rest)
+}
+
+/// Gives a NAR file the time that every NAR file has (see [`nar_time`]). It lasts once the file is synced, and nothing
+/// relies on it.
+pub(super) fn set_nar_time(path: &Path) -> io::Result<()> {
+    File::open(path)?.set_modified(nar_time())
+}
+
+/// Gives a file a second name.
+pub(super) fn link(file: &Path, name: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    tell(&Event::Link)?;
+    fs::hard_link(file, name)
 }
 
 /// Makes a file's content last.

@@ -48,6 +48,29 @@ impl Scratch {
         disk::write(temp.path(), content).map_err(TreeError::io("write", temp.path()))?;
         Ok(temp)
     }
+
+    /// Gives a synced file a second name, which lasts only once its directory is synced. Where the filesystem knows no
+    /// second names, `content` is written.
+    pub(super) fn name_again(
+        self: &Arc<Self>,
+        file: &Path,
+        target: &Path,
+        content: impl FnOnce() -> Vec<u8>,
+    ) -> Result<(), TreeError> {
+        let temp = self.file();
+        match disk::link(file, temp.path()) {
+            Ok(()) => rename(temp, target),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::Unsupported | ErrorKind::PermissionDenied | ErrorKind::TooManyLinks
+                ) =>
+            {
+                self.write(target, &content())
+            }
+            Err(error) => Err(TreeError::io("link to", target)(error)),
+        }
+    }
 }
 
 /// Makes the contents of several files of this tree last.

@@ -82,6 +82,10 @@ impl Index {
         self.held.get(hash)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&HashPart, &Held)> {
+        self.held.iter()
+    }
+
     pub(super) fn hashes(&self) -> impl Iterator<Item = &HashPart> {
         self.held.keys()
     }

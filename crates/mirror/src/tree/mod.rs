@@ -7,7 +7,7 @@
 //! .granary/id                     the disk's id
 //! .granary/lock                   held by the one process that writes
 //! .granary/tmp/                   what is being written; emptied at start
-//! .granary/catalog/<hash part>.narinfo      every artifact that a policy wants, wherever it is held
+//! .granary/catalog/<hash part>.narinfo      every artifact that is published here or that a policy wants, wherever it is held
 //! .granary/quarantine/<hash part>.json      what was refused, and why
 //! .granary/trash/<hash part>.narinfo        what was taken out
 //! .granary/trash/nar/…            its NAR files, for some time

@@ -11,7 +11,7 @@ use super::catalog::Catalog;
 use super::durable::{Scratch, make_directory};
 use super::index::{Held, Index};
 use super::trash::Trash;
-use super::{Layout, Tree, TreeError, id, layout};
+use super::{Layout, Tree, TreeError, disk, id, layout};
 
 impl Tree {
     /// Opens the tree at `directory`, which is made when it is not there, for this process alone.
@@ -37,6 +37,7 @@ impl Tree {
         let gate = RwLock::default();
         let tree = Self { layout, id, scratch, gate, index, catalog, kept, trash, _lock: lock };
         tree.finish_removals()?;
+        tree.complete_catalog()?;
         Ok(tree)
     }
 }
@@ -67,7 +68,13 @@ fn scan(layout: &Layout) -> Result<Index, TreeError> {
         let info = NarInfo::parse(&text).ok().filter(|info| info.store_path.hash_part() == hash);
         let held =
             info.and_then(|info| Some((Held::of(&info, text.len(), at)?, info))).filter(|(held, _)| {
-                fs::metadata(layout.served(&held.nar_name())).is_ok_and(|nar| nar.len() == held.file_size)
+                let nar = layout.served(&held.nar_name());
+                let found = fs::metadata(&nar);
+                if found.as_ref().is_ok_and(|found| found.modified().is_ok_and(|at| at != disk::nar_time())) {
+                    // A copy of a tree, or an older one. Without it only a download that goes on elsewhere begins anew.
+                    let _ = disk::set_nar_time(&nar);
+                }
+                found.is_ok_and(|found| found.len() == held.file_size)
             });
         if let Some((held, info)) = held {
             index.insert(hash, held, info.references.iter().map(StorePath::hash_part));
@@ -76,4 +83,73 @@ fn scan(layout: &Layout) -> Result<Index, TreeError> {
         }
     }
     Ok(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use granary_nix::{Compression, Hash, StorePath};
+
+    use super::*;
+    use crate::tree::Contents;
+
+    /// A tree with one artifact, and where its narinfo and NAR file are.
+    fn tree(directory: &Path) -> (Tree, NarInfo) {
+        let tree = Tree::open(directory, &CacheInfo::default()).unwrap();
+        let nar = b"nar".as_slice();
+        let info = NarInfo {
+            store_path: StorePath::parse_base_name("00bgd045z0d4icpbc2yyz4gx48ak44la-a").unwrap(),
+            url: "x".into(),
+            compression: Compression::None,
+            file_hash: None,
+            file_size: None,
+            nar_hash: Hash::of(nar),
+            nar_size: 3,
+            references: Vec::new(),
+            deriver: None,
+            system: None,
+            sigs: Vec::new(),
+            ca: None,
+        };
+        let file = tree.temp();
+        fs::write(file.path(), nar).unwrap();
+        tree.publish(&info, &Contents { file_hash: Hash::of(nar), file_size: 3 }, file).unwrap();
+        (tree, info)
+    }
+
+    #[test]
+    fn a_lost_catalog_has_what_is_published_before_the_tree_is_open() {
+        let temp = tempfile::tempdir().unwrap();
+        let (tree, info) = tree(temp.path());
+        let hash = info.store_path.hash_part();
+        let (published, catalog) = (tree.layout().narinfo(&hash), tree.layout().catalog_narinfo(&hash));
+        drop(tree);
+        let text = fs::read(&published).unwrap();
+        // Gone; named as an upstream names it; cut by a filesystem that lost what was not synced.
+        let otherwise = crate::tree::canonical(&info, None).to_text().into_bytes();
+        for before in [None, Some(otherwise), Some(Vec::new())] {
+            fs::remove_file(&catalog).unwrap();
+            if let Some(before) = before {
+                fs::write(&catalog, before).unwrap();
+            }
+            let tree = Tree::open(temp.path(), &CacheInfo::default()).unwrap();
+            assert_eq!(fs::read(&catalog).unwrap(), text);
+            assert!(tree.in_catalog(&hash));
+            assert_eq!(fs::read_dir(tree.layout().temp()).unwrap().count(), 0, "nothing half-done stays");
+        }
+    }
+
+    #[test]
+    fn every_nar_file_has_the_same_time() {
+        let temp = tempfile::tempdir().unwrap();
+        let (tree, info) = tree(temp.path());
+        let nar = temp.path().join(tree.nar_name(&info.store_path.hash_part()).unwrap());
+        let time = || fs::metadata(&nar).unwrap().modified().unwrap();
+        assert_eq!(time(), disk::nar_time(), "as it is published");
+        drop(tree);
+        File::open(&nar).unwrap().set_modified(SystemTime::now()).unwrap();
+        Tree::open(temp.path(), &CacheInfo::default()).unwrap();
+        assert_eq!(time(), disk::nar_time(), "in a copy of the tree");
+    }
 }

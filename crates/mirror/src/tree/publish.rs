@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::batch::Batch;
 use super::durable::{rename, sync_all, sync_directory};
 use super::index::Held;
-use super::{TempFile, Tree, TreeError, canonical, read, write};
+use super::{TempFile, Tree, TreeError, canonical, disk, read, write};
 
 /// What was found in a NAR file, which is what its narinfo then says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,9 @@ impl Tree {
         let mut earlier = HashSet::new();
         batch.each(|entry| {
             self.may_follow(entry, &earlier)?;
+            if let Some(nar) = &entry.nar {
+                disk::set_nar_time(nar.path()).map_err(TreeError::io("set the time of", nar.path()))?;
+            }
             earlier.insert(entry.hash);
             Ok(())
         });
@@ -123,7 +126,7 @@ impl Tree {
         for entry in entries {
             self.drop_from_trash(&entry.hash);
         }
-        // The catalog may have named a NAR file otherwise, by an upstream's word for it.
+        // They are answered from there, and the catalog may have named a NAR file otherwise, by an upstream's word for it.
         self.put_in_catalog(entries.iter().map(|entry| &entry.info))
     }
 

@@ -4,7 +4,7 @@ use nix::sys::signal::{Signal, kill};
 use reqwest::{Client, Response};
 
 use super::support::{
-    Artifact, Corpus, Mirror, Site, Upstream, client, config, eventually, folder, map_of, noise, tools,
+    Artifact, Corpus, Mirror, Site, Upstream, client, config, eventually, folder, map_of, noise, raw, tools,
 };
 
 const NIX: &str = "curl/8.13.0 Nix/2.26.3";
@@ -207,13 +207,8 @@ async fn only_reading_and_only_the_cache() {
 
 /// The status of a request whose path is sent as it is.
 async fn raw_status(port: u16, path: &str) -> u16 {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer.split(' ').nth(1).unwrap().parse().unwrap()
+    let answer = raw(port, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await;
+    String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 #[tokio::test]

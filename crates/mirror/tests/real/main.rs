@@ -3,6 +3,7 @@
 //! Both have to be installed; without them the tests say that they are skipped, unless `GRANARY_REQUIRE_TOOLS=1`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are outside of #[test] functions")]
 
+mod answers;
 mod carry;
 mod clients;
 mod commands;

@@ -15,6 +15,8 @@ pub(in super::super) enum Event<'e> {
     Rename(&'e Path, &'e Path),
     Remove(&'e Path),
     SyncDirectory(&'e Path),
+    /// A name in the directory of what is being written, which is not looked at after a crash.
+    Link,
 }
 
 /// A name whose change has not been synced, and what it stood for before.
@@ -82,6 +84,7 @@ impl Machine {
                 let before = fs::read(path).ok();
                 self.loose.push(Loose { name: path.to_owned(), before, from: None });
             }
+            Event::Link => {}
             Event::SyncDirectory(path) => self.loose.retain(|loose| loose.name.parent() != Some(path)),
         }
     }
