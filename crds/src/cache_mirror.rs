@@ -3,10 +3,12 @@
 mod serving;
 mod status;
 mod storage;
+mod upstream;
 
 pub use serving::{Publish, PublishNarinfo, Service, ServiceType, Serving};
 pub use status::{CacheMirrorPhase, CacheMirrorStatus, MirrorStatus, ObservedState};
-pub use storage::{Filesystem, Storage, VolumeClaim};
+pub use storage::{Filesystem, PullThrough, Storage, VolumeClaim};
+pub use upstream::{ContentAddressed, CredentialsFormat, CredentialsSecretRef, MAX_CONNECTIONS, Upstream};
 
 use std::collections::BTreeMap;
 
@@ -14,7 +16,7 @@ use k8s_openapi::api::core::v1::Toleration;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::rules;
+use crate::{rules, size::Size};
 
 /// The largest number of replicas of one CacheMirror.
 pub const MAX_REPLICAS: i32 = 16;
@@ -82,6 +84,14 @@ pub struct CacheMirrorSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["url".into()]))]
     pub upstreams: Vec<Upstream>,
 
+    /// How much of the network the mirror may use.
+    #[serde(default)]
+    pub bandwidth: Bandwidth,
+
+    /// Also keeps what clients ask for, besides what policies want. Default: only what policies want is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_through: Option<PullThrough>,
+
     /// The disks that hold the artifacts.
     pub storage: Storage,
 
@@ -108,26 +118,13 @@ pub struct CacheMirrorSpec {
     pub suspend: bool,
 }
 
-/// A binary cache to pull from.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How much of the network a mirror may use.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Upstream {
-    /// The cache's URL, `http` or `https`, without a trailing slash.
-    #[schemars(length(max = 256))]
-    #[x_kube(validation = Rule::new(rules::UPSTREAM_URL).message(rules::UPSTREAM_URL_MESSAGE))]
-    pub url: String,
-
-    /// The keys whose signatures are trusted for what comes from this upstream, 1 to 16, as in nix.conf's `trusted-public-keys`:
-    /// `name:base64`. A narinfo without a good signature by one of them is refused.
-    #[schemars(length(min = 1, max = 16), inner(length(max = 256)))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
-    #[x_kube(validation = Rule::new(rules::PUBLIC_KEYS).message(rules::PUBLIC_KEYS_MESSAGE))]
-    pub public_keys: Vec<String>,
-
-    /// The order in which upstreams are asked: lower first, 0 to 1000. Default: 40.
-    #[serde(default = "default_priority")]
-    #[schemars(range(min = 0, max = 1000))]
-    pub priority: i32,
+pub struct Bandwidth {
+    /// The most bytes a second that each replica pulls, from all its sources together, for example 50Mi. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull: Option<Size>,
 }
 
 /// The nodes that may run a mirror.
@@ -148,8 +145,4 @@ pub struct Nodes {
 
 fn default_replicas() -> i32 {
     1
-}
-
-fn default_priority() -> i32 {
-    40
 }

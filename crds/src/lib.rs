@@ -16,7 +16,10 @@ pub mod yaml;
 pub use cache_mirror::{CacheMirror, CacheMirrorSpec, CacheMirrorStatus};
 pub use condition::{Condition, find_condition, set_condition};
 pub use replication_policy::{ReplicationPolicy, ReplicationPolicySpec, ReplicationPolicyStatus};
-pub use rules::{is_host_path, is_public_key, is_public_url, is_store_path, is_upstream_url};
+pub use rules::{
+    is_host, is_host_path, is_object_name, is_public_key, is_public_url, is_secret_key, is_store_path,
+    is_upstream_url,
+};
 pub use size::{InvalidSize, Size};
 
 /// The API group of every kind here.

@@ -32,6 +32,19 @@ pub const DOMAIN: &str = r"self.matches(r'^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9
 pub const DOMAIN_MESSAGE: &str =
     "write at most 63 letters, digits, '.', '_' and '-', beginning and ending with a letter or digit";
 
+/// A list of host names.
+pub const HOSTS: &str = r"self.all(h, h.matches(r'^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$'))";
+pub const HOSTS_MESSAGE: &str =
+    "not a host: write names such as cdn.example.org, without a scheme, a port or a path";
+
+/// The name of a Kubernetes object.
+pub const OBJECT_NAME: &str = r"self.matches(r'^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')";
+pub const OBJECT_NAME_MESSAGE: &str = "not the name of an object: write lower case letters, digits, '-' and '.', beginning and ending with a letter or digit";
+
+/// A key of a Secret. It becomes the name of a file.
+pub const SECRET_KEY: &str = r"self.matches(r'^[A-Za-z0-9_-][A-Za-z0-9._-]*$')";
+pub const SECRET_KEY_MESSAGE: &str = "not a key of a Secret: write letters, digits, '.', '_' and '-'";
+
 /// The characters of Nix's base 32.
 const NIX32: &[u8] = b"0123456789abcdfghijklmnpqrsvwxyz";
 /// The length of a store path's hash part, in characters.
@@ -74,6 +87,25 @@ pub fn is_public_key(key: &str) -> bool {
 pub fn is_host_path(path: &str) -> bool {
     path.strip_prefix('/')
         .is_some_and(|rest| rest.split('/').all(|part| all_of(part, b"._-") && part != "." && part != ".."))
+}
+
+/// Whether a text is a host name or an IPv4 address.
+#[must_use]
+pub fn is_host(host: &str) -> bool {
+    let ends = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    all_of(host, b".-") && ends(host.bytes().next()) && ends(host.bytes().last())
+}
+
+/// Whether a text can be the name of a Kubernetes object.
+#[must_use]
+pub fn is_object_name(name: &str) -> bool {
+    is_host(name) && !name.bytes().any(|byte| byte.is_ascii_uppercase())
+}
+
+/// Whether a text can be a key of a Secret; it becomes the name of a file.
+#[must_use]
+pub fn is_secret_key(key: &str) -> bool {
+    all_of(key, b"._-") && !key.starts_with('.')
 }
 
 /// Whether a text is a whole store path in `/nix/store`.
@@ -134,6 +166,25 @@ mod tests {
             "a b:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=",
         ] {
             assert!(!is_public_key(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn hosts_and_names() {
+        for good in ["a", "cdn.example.org", "10.0.0.1", "a-b"] {
+            assert!(is_host(good) && is_object_name(good), "{good}");
+        }
+        for bad in ["", "-a", "a.", "a:80", "http://a", "a/b", "a b", "a_b"] {
+            assert!(!is_host(bad) && !is_object_name(bad), "{bad}");
+        }
+        assert!(is_host("CDN") && !is_object_name("CDN"));
+    }
+
+    #[test]
+    fn secret_keys() {
+        assert!(is_secret_key("token") && is_secret_key("_a.B-1"));
+        for bad in ["", ".netrc", "..", "a/b", "a b"] {
+            assert!(!is_secret_key(bad), "{bad}");
         }
     }
 

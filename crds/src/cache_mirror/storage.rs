@@ -17,6 +17,23 @@ pub struct Storage {
     /// artifacts. A size such as 500Gi; whole GiB count. It is not enforced as a limit. Default: 1Ti.
     #[serde(default = "default_capacity")]
     pub capacity: Size,
+
+    /// Space that stays free on the disk: what would not leave so much is not taken in, while everything that is there is served on.
+    /// Default: 1Gi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_free: Option<Size>,
+}
+
+/// Keeping what clients ask for.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PullThrough {
+    /// Whether it is done. Default: true.
+    #[serde(default = "default_enabled")]
+    pub enabled: bool,
+
+    /// The most that each replica keeps of what only clients asked for, for example 200Gi. What was asked for least recently goes first.
+    pub max_size: Size,
 }
 
 /// A file system on a node, or a volume that the cluster provides: exactly one of the two.
@@ -48,6 +65,10 @@ pub struct VolumeClaim {
 
     /// The size of each replica's volume, for example 500Gi.
     pub size: Size,
+}
+
+fn default_enabled() -> bool {
+    true
 }
 
 fn default_capacity() -> Size {

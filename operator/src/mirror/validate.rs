@@ -2,20 +2,22 @@
 //! a rule, or its definition may have been installed without them.
 
 mod fault;
+mod upstreams;
 
 use granary_crds::{
     CacheMirror, Size,
     cache_mirror::{
-        CacheMirrorSpec, Filesystem, MAX_NAME, MAX_REPLICAS, PublishNarinfo, ServiceType, Storage,
-        VolumeClaim,
+        Bandwidth, CacheMirrorSpec, Filesystem, MAX_NAME, MAX_REPLICAS, PublishNarinfo, PullThrough,
+        ServiceType, Storage, VolumeClaim,
     },
-    is_host_path, is_public_key, is_public_url, is_upstream_url,
+    is_host_path, is_public_url,
 };
 use granary_placement::{MirrorMap, MirrorName};
 use k8s_openapi::{api::core::v1::Toleration, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::Resource;
 
 pub use fault::Invalid;
+pub use upstreams::{Credentials, Upstream};
 
 use super::names::Labels;
 
@@ -32,8 +34,14 @@ pub struct ValidatedMirror {
     pub holders: Vec<Holder>,
     /// Where to pull from, in the order of the spec.
     pub upstreams: Vec<Upstream>,
+    /// The most bytes a second that a holder pulls.
+    pub bandwidth: Option<String>,
+    /// The most that a holder keeps of what only clients asked for; `None`: nothing of it.
+    pub pull_through: Option<String>,
     /// Where the artifacts lie.
     pub storage: Disk,
+    /// Space that stays free on the disk.
+    pub keep_free: Option<String>,
     /// Labels that a node must have.
     pub selector: Labels,
     /// Taints that keep nothing away.
@@ -82,17 +90,6 @@ pub enum Disk {
     },
 }
 
-/// A binary cache to pull from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstream {
-    /// Its URL.
-    pub url: String,
-    /// The keys that are trusted for it.
-    pub public_keys: Vec<String>,
-    /// Lower is asked first.
-    pub priority: u16,
-}
-
 /// Checks an object. Every fault is returned, not only the first. `map` is the namespace's mirror map: it says on which node a
 /// host path is.
 pub fn validate(object: &CacheMirror, map: Option<&MirrorMap>) -> Result<ValidatedMirror, Vec<Invalid>> {
@@ -104,6 +101,8 @@ pub fn validate(object: &CacheMirror, map: Option<&MirrorMap>) -> Result<Validat
         organization: _,
         url,
         upstreams,
+        bandwidth: Bandwidth { pull },
+        pull_through,
         storage,
         replicas,
         nodes,
@@ -124,7 +123,12 @@ pub fn validate(object: &CacheMirror, map: Option<&MirrorMap>) -> Result<Validat
     if let Some(url) = url {
         check_url(url, *replicas, &mut faults);
     }
-    let upstreams = check_upstreams(upstreams, &mut faults);
+    let upstreams = upstreams::check(upstreams, &mut faults);
+    let bandwidth = check_size("spec.bandwidth.pull", pull.as_ref(), &mut faults);
+    let pull_through = pull_through.as_ref().filter(|PullThrough { enabled, max_size: _ }| *enabled);
+    let pull_through = pull_through.map(|PullThrough { enabled: _, max_size }| max_size);
+    let pull_through = check_size("spec.pullThrough.maxSize", pull_through, &mut faults);
+    let keep_free = check_size("spec.storage.keepFree", storage.keep_free.as_ref(), &mut faults);
     let disk = check_storage(storage, &mut faults);
     let host_port = serving.host_port.and_then(|port| match u16::try_from(port) {
         Ok(port) if port > 0 => Some(port),
@@ -153,7 +157,10 @@ pub fn validate(object: &CacheMirror, map: Option<&MirrorMap>) -> Result<Validat
         owner,
         holders,
         upstreams,
+        bandwidth,
+        pull_through,
         storage,
+        keep_free,
         selector: nodes.selector.clone(),
         tolerations: nodes.tolerations.clone(),
         host_port,
@@ -180,48 +187,18 @@ fn check_url(url: &str, replicas: i32, faults: &mut Vec<Invalid>) {
     }
 }
 
-fn check_upstreams(
-    upstreams: &[granary_crds::cache_mirror::Upstream],
-    faults: &mut Vec<Invalid>,
-) -> Vec<Upstream> {
-    if upstreams.is_empty() {
-        faults.push(Invalid::NoUpstream);
+/// A size as the user wrote it, if it is one.
+fn check_size(field: &'static str, size: Option<&Size>, faults: &mut Vec<Invalid>) -> Option<String> {
+    let size = size?;
+    if let Err(source) = size.bytes() {
+        faults.push(Invalid::Size { field, value: size.as_str().to_owned(), source });
     }
-    let mut checked: Vec<Upstream> = Vec::new();
-    for granary_crds::cache_mirror::Upstream { url, public_keys, priority } in upstreams {
-        if !is_upstream_url(url) {
-            faults.push(Invalid::Url { field: "spec.upstreams[].url", value: url.clone() });
-        }
-        if checked.iter().any(|known| known.url == *url) {
-            faults.push(Invalid::RepeatedUpstream(url.clone()));
-        }
-        if public_keys.is_empty() {
-            faults.push(Invalid::NoKey(url.clone()));
-        }
-        for key in public_keys.iter().filter(|key| !is_public_key(key)) {
-            faults.push(Invalid::Key { url: url.clone(), key: key.clone() });
-        }
-        let checked_priority = u16::try_from(*priority).ok().filter(|priority| *priority <= 1000);
-        if checked_priority.is_none() {
-            faults.push(Invalid::Priority { url: url.clone(), priority: *priority });
-        }
-        checked.push(Upstream {
-            url: url.clone(),
-            public_keys: public_keys.clone(),
-            priority: checked_priority.unwrap_or_default(),
-        });
-    }
-    checked
+    Some(size.as_str().to_owned())
 }
 
 fn check_storage(storage: &Storage, faults: &mut Vec<Invalid>) -> Option<Disk> {
-    let Storage { filesystem: Filesystem { host_path, volume_claim }, capacity } = storage;
-    let mut size = |field, size: &Size| {
-        if let Err(source) = size.bytes() {
-            faults.push(Invalid::Size { field, value: size.as_str().to_owned(), source });
-        }
-    };
-    size("spec.storage.capacity", capacity);
+    let Storage { filesystem: Filesystem { host_path, volume_claim }, capacity, keep_free: _ } = storage;
+    check_size("spec.storage.capacity", Some(capacity), faults);
     match (host_path, volume_claim) {
         (Some(_), Some(_)) => {
             faults.push(Invalid::TwoStorages);
@@ -238,7 +215,7 @@ fn check_storage(storage: &Storage, faults: &mut Vec<Invalid>) -> Option<Disk> {
             Some(Disk::HostPath(path.clone()))
         }
         (None, Some(VolumeClaim { storage_class_name, size: volume })) => {
-            size("spec.storage.filesystem.volumeClaim.size", volume);
+            check_size("spec.storage.filesystem.volumeClaim.size", Some(volume), faults);
             Some(Disk::Volume { class: storage_class_name.clone(), size: volume.as_str().to_owned() })
         }
     }
@@ -326,6 +303,21 @@ mod tests {
                 "{upstreams: [{url: 'https://x', publicKeys: [K]}, {url: 'https://x', publicKeys: [K]}]}",
                 "names https://x twice",
             ),
+            ("{upstreams: [{url: 'https://x', publicKeys: [K], signatures: 2}]}", "asks for 2 signatures"),
+            ("{upstreams: [{url: 'https://x', publicKeys: [K], allowedHosts: ['a/b']}]}", "the host \"a/b\""),
+            ("{upstreams: [{url: 'https://x', publicKeys: [K], connections: 0}]}", "0 connections"),
+            ("{upstreams: [{url: 'https://x', publicKeys: [K], bandwidth: 5MB}]}", "bandwidth is \"5MB\""),
+            (
+                "{upstreams: [{url: 'https://x', publicKeys: [K], credentialsSecretRef: {name: A}}]}",
+                "credentialsSecretRef.name is \"A\"",
+            ),
+            (
+                "{upstreams: [{url: 'https://x', publicKeys: [K], credentialsSecretRef: {name: a, key: ../b}}]}",
+                "credentialsSecretRef.key is \"../b\"",
+            ),
+            ("{bandwidth: {pull: fast}}", "spec.bandwidth.pull is \"fast\""),
+            ("{pullThrough: {maxSize: '0'}}", "spec.pullThrough.maxSize is \"0\""),
+            ("{storage: {keepFree: 1.5Gi}}", "spec.storage.keepFree is \"1.5Gi\""),
             ("{url: 'https://blue-{ordinal}/'}", "spec.url is \"https://blue-{ordinal}/\""),
             ("{url: 'https://blue'}", "write {ordinal} in it"),
             ("{replicas: 0}", "spec.replicas is 0"),

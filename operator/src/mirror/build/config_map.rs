@@ -1,12 +1,13 @@
 //! The ConfigMap with a holder's configuration: the same file that a mirror without Kubernetes is given.
 
+use granary_crds::cache_mirror::CredentialsFormat;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Serialize;
 
 use super::{AGENT_PORT, HTTP_PORT, Settings, of_holder};
 use crate::{
     kube_ext::hash,
-    mirror::validate::{Holder, ValidatedMirror},
+    mirror::validate::{self, Holder, ValidatedMirror},
 };
 
 /// The key in the ConfigMap, and the file in the pod.
@@ -21,6 +22,11 @@ pub(super) const DATA_DIRECTORY: &str = "/srv/granary";
 pub(super) const RUN_DIRECTORY: &str = "/run/granary";
 /// Where nginx's configuration is rendered.
 pub(super) const FRONT_DIRECTORY: &str = "/run/granary/front";
+/// Where the credentials of the upstream with this place in the spec are, below the configuration.
+pub(super) fn credentials_file(number: usize) -> String {
+    format!("credentials/{number}")
+}
+
 /// How often the map is asked for.
 const POLL_SECONDS: u32 = 2;
 
@@ -32,6 +38,12 @@ struct Config<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<&'a str>,
     upstreams: Vec<Upstream<'a>>,
+    #[serde(skip_serializing_if = "Limits::is_empty")]
+    limits: Limits<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pull_through: Option<PullThrough<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capacity: Option<Capacity<'a>>,
     map: Map,
     publish: Publish<'a>,
     listen: Listen,
@@ -44,6 +56,49 @@ struct Upstream<'a> {
     url: &'a str,
     public_keys: &'a [String],
     priority: u16,
+    signatures: u8,
+    content_addressed: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credentials: Option<Credentials>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    allowed_hosts: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bandwidth: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections: Option<u16>,
+}
+
+/// Where the agent reads what an upstream asks for.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Credentials {
+    BearerFile(String),
+    NetrcFile(String),
+}
+
+#[derive(Serialize)]
+struct Limits<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bandwidth: Option<&'a str>,
+}
+
+impl Limits<'_> {
+    fn is_empty(&self) -> bool {
+        let Self { bandwidth } = self;
+        bandwidth.is_none()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PullThrough<'a> {
+    max_size: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Capacity<'a> {
+    keep_free: &'a str,
 }
 
 #[derive(Serialize)]
@@ -71,18 +126,15 @@ pub(super) fn build(
     holder: &Holder,
     settings: &Settings,
 ) -> Result<(ConfigMap, String), serde_json::Error> {
-    let upstreams = mirror.upstreams.iter();
+    let upstreams = mirror.upstreams.iter().enumerate();
     let config = Config {
         name: holder.name.as_str(),
         directory: DATA_DIRECTORY,
         url: holder.url.as_deref(),
-        upstreams: upstreams
-            .map(|upstream| Upstream {
-                url: &upstream.url,
-                public_keys: &upstream.public_keys,
-                priority: upstream.priority,
-            })
-            .collect(),
+        upstreams: upstreams.map(upstream).collect(),
+        limits: Limits { bandwidth: mirror.bandwidth.as_deref() },
+        pull_through: mirror.pull_through.as_deref().map(|max_size| PullThrough { max_size }),
+        capacity: mirror.keep_free.as_deref().map(|keep_free| Capacity { keep_free }),
         map: Map {
             url: format!("{}/v1/map/{}", settings.map_url, mirror.namespace),
             file: format!("{CONFIG_DIRECTORY}/{MAP_FILE}"),
@@ -97,6 +149,37 @@ pub(super) fn build(
     let hash = hash::short(&text);
     let data = [(CONFIG_FILE.to_owned(), text)].into();
     Ok((ConfigMap { metadata: of_holder(mirror, holder), data: Some(data), ..ConfigMap::default() }, hash))
+}
+
+fn upstream((number, upstream): (usize, &validate::Upstream)) -> Upstream<'_> {
+    let validate::Upstream {
+        url,
+        public_keys,
+        priority,
+        signatures,
+        content_addressed,
+        credentials,
+        allowed_hosts,
+        bandwidth,
+        connections,
+    } = upstream;
+    Upstream {
+        url,
+        public_keys,
+        priority: *priority,
+        signatures: *signatures,
+        content_addressed: content_addressed.as_str(),
+        credentials: credentials.as_ref().map(|credentials| {
+            let file = format!("{CONFIG_DIRECTORY}/{}", credentials_file(number));
+            match credentials.format {
+                CredentialsFormat::Bearer => Credentials::BearerFile(file),
+                CredentialsFormat::Netrc => Credentials::NetrcFile(file),
+            }
+        }),
+        allowed_hosts,
+        bandwidth: bandwidth.as_deref(),
+        connections: *connections,
+    }
 }
 
 #[cfg(test)]
@@ -115,6 +198,8 @@ upstreams:
 - url: https://up.example.org
   publicKeys: ['some.key-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=']
   priority: 40
+  signatures: 1
+  contentAddressed: Refuse
 map: {url: 'http://maps.example:8080/v1/map/site', file: /etc/granary/map/map.json, pollSeconds: 2}
 publish: {narinfo: Never}
 listen: {http: '0.0.0.0:8080', agent: '0.0.0.0:8081'}
@@ -122,5 +207,46 @@ frontDirectory: /run/granary/front
 ";
         let read = |text: &str| serde_yaml::from_str::<serde_json::Value>(text).unwrap();
         assert_eq!(read(text), read(expected));
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_not_in_the_file_and_what_is_asked_for_is() {
+        let change = "
+upstreams:
+- {url: 'https://a', publicKeys: [K]}
+- url: https://b
+  publicKeys: [K]
+  contentAddressed: Accept
+  credentialsSecretRef: {name: robot, format: Netrc}
+  allowedHosts: [cdn.example]
+  bandwidth: 5Mi
+  connections: 2
+bandwidth: {pull: 50Mi}
+pullThrough: {maxSize: 200Gi}
+storage: {keepFree: 3Gi}
+";
+        let resources = built(change);
+        let text = &resources.config_maps[0].data.as_ref().unwrap()["config.yaml"];
+        let file: serde_json::Value = serde_json::from_str(text).unwrap();
+        let expected = "
+- {url: 'https://a', publicKeys: [K], priority: 40, signatures: 1, contentAddressed: Refuse}
+- url: https://b
+  publicKeys: [K]
+  priority: 40
+  signatures: 1
+  contentAddressed: Accept
+  credentials: {netrcFile: /etc/granary/credentials/1}
+  allowedHosts: [cdn.example]
+  bandwidth: 5Mi
+  connections: 2
+";
+        let key = file["upstreams"][0]["publicKeys"][0].as_str().unwrap();
+        let expected = expected.replace("[K]", &format!("['{key}']"));
+        assert_eq!(file["upstreams"], serde_yaml::from_str::<serde_json::Value>(&expected).unwrap());
+        assert_eq!(file["limits"]["bandwidth"], "50Mi");
+        assert_eq!(file["pullThrough"]["maxSize"], "200Gi");
+        assert_eq!(file["capacity"]["keepFree"], "3Gi");
+        let off = built("{pullThrough: {maxSize: 200Gi, enabled: false}}");
+        assert!(!off.config_maps[0].data.as_ref().unwrap()["config.yaml"].contains("pullThrough"));
     }
 }

@@ -2,7 +2,7 @@
 
 use granary_crds::{
     InvalidSize,
-    cache_mirror::{MAX_NAME, MAX_REPLICAS},
+    cache_mirror::{MAX_CONNECTIONS, MAX_NAME, MAX_REPLICAS},
 };
 
 /// What is wrong with a spec. Each says what to change.
@@ -78,6 +78,44 @@ pub enum Invalid {
         url: String,
         /// Its priority.
         priority: i32,
+    },
+    /// More signatures than keys, or none.
+    #[error(
+        "spec.upstreams: {url} asks for {signatures} signatures: it must be 1 to the number of its publicKeys"
+    )]
+    Signatures {
+        /// The upstream.
+        url: String,
+        /// How many are asked for.
+        signatures: i32,
+    },
+    /// A host that is none.
+    #[error(
+        "spec.upstreams: the host {host:?} in allowedHosts of {url}: write a name such as cdn.example.org, without a scheme, a port or a path"
+    )]
+    Host {
+        /// The upstream.
+        url: String,
+        /// The host.
+        host: String,
+    },
+    /// Connections out of range.
+    #[error("spec.upstreams: {connections} connections to {url}: it must be 1 to {MAX_CONNECTIONS}")]
+    Connections {
+        /// The upstream.
+        url: String,
+        /// How many.
+        connections: i32,
+    },
+    /// A reference to a Secret that cannot be followed.
+    #[error(
+        "{field} is {value:?}: write the name of a Secret, or of a key in it, in the namespace of the CacheMirror"
+    )]
+    SecretRef {
+        /// The field.
+        field: &'static str,
+        /// What it is.
+        value: String,
     },
     /// One URL for several replicas.
     #[error(

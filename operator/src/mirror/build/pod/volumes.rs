@@ -2,14 +2,16 @@
 
 use k8s_openapi::api::core::v1::{
     ConfigMapProjection, EmptyDirVolumeSource, HostPathVolumeSource, KeyToPath, ProjectedVolumeSource,
-    Volume, VolumeMount, VolumeProjection,
+    SecretProjection, Volume, VolumeMount, VolumeProjection,
 };
 
 use crate::{
     map,
     mirror::{
-        build::config_map::{CONFIG_DIRECTORY, CONFIG_FILE, DATA_DIRECTORY, MAP_FILE, RUN_DIRECTORY},
-        validate::{Disk, Holder, ValidatedMirror},
+        build::config_map::{
+            CONFIG_DIRECTORY, CONFIG_FILE, DATA_DIRECTORY, MAP_FILE, RUN_DIRECTORY, credentials_file,
+        },
+        validate::{Credentials, Disk, Holder, ValidatedMirror},
     },
 };
 
@@ -21,7 +23,7 @@ const TMP: &str = "tmp";
 
 /// The pod's volumes.
 pub(super) fn of_pod(mirror: &ValidatedMirror, holder: &Holder) -> Vec<Volume> {
-    let mut volumes = vec![config(holder), scratch(RUN), scratch(TMP)];
+    let mut volumes = vec![config(mirror, holder), scratch(RUN), scratch(TMP)];
     if let Disk::HostPath(path) = &mirror.storage {
         volumes.push(Volume {
             name: DATA.to_owned(),
@@ -51,8 +53,9 @@ pub(super) fn working() -> [VolumeMount; 2] {
     [mount(RUN, RUN_DIRECTORY, false), mount(TMP, "/tmp", false)]
 }
 
-/// The holder's configuration and the mirror map in one volume: a second one could not be mounted below the first, which is read-only.
-fn config(holder: &Holder) -> Volume {
+/// The holder's configuration, the mirror map and the upstreams' credentials in one volume: a second one could not be mounted below the
+/// first, which is read-only.
+fn config(mirror: &ValidatedMirror, holder: &Holder) -> Volume {
     let source = |name: &str, key: &str, path: &str, optional: bool| VolumeProjection {
         config_map: Some(ConfigMapProjection {
             name: name.to_owned(),
@@ -64,14 +67,35 @@ fn config(holder: &Holder) -> Volume {
     Volume {
         name: CONFIG.to_owned(),
         projected: Some(ProjectedVolumeSource {
-            sources: Some(vec![
-                source(holder.name.as_str(), CONFIG_FILE, CONFIG_FILE, false),
-                source(map::CONFIG_MAP, map::KEY, MAP_FILE, true),
-            ]),
+            sources: Some(
+                [
+                    source(holder.name.as_str(), CONFIG_FILE, CONFIG_FILE, false),
+                    source(map::CONFIG_MAP, map::KEY, MAP_FILE, true),
+                ]
+                .into_iter()
+                .chain(credentials(mirror))
+                .collect(),
+            ),
             default_mode: None,
         }),
         ..Volume::default()
     }
+}
+
+/// A Secret that is not there does not keep the pod from serving: the agent tells that the upstream cannot be asked.
+fn credentials(mirror: &ValidatedMirror) -> impl Iterator<Item = VolumeProjection> {
+    mirror.upstreams.iter().enumerate().filter_map(|(number, upstream)| {
+        let Credentials { secret, key, format: _ } = upstream.credentials.as_ref()?;
+        let item = KeyToPath { key: key.clone(), path: credentials_file(number), mode: None };
+        Some(VolumeProjection {
+            secret: Some(SecretProjection {
+                name: secret.clone(),
+                items: Some(vec![item]),
+                optional: Some(true),
+            }),
+            ..VolumeProjection::default()
+        })
+    })
 }
 
 fn scratch(name: &str) -> Volume {
@@ -84,5 +108,28 @@ fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
         mount_path: path.to_owned(),
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::mirror::build::tests::built;
+
+    #[test]
+    fn a_secret_is_mounted_where_the_configuration_says_and_may_be_missing() {
+        let change = "
+upstreams:
+- {url: 'https://a', publicKeys: [K]}
+- {url: 'https://b', publicKeys: [K], credentialsSecretRef: {name: robot}}
+";
+        let sets = built(change).stateful_sets;
+        let pod = sets[0].spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+        let volume = pod.volumes.iter().flatten().find(|volume| volume.name == "config").unwrap();
+        let sources = volume.projected.as_ref().unwrap().sources.as_ref().unwrap();
+        let secrets: Vec<_> = sources.iter().filter_map(|source| source.secret.as_ref()).collect();
+        assert_eq!(secrets.len(), 1);
+        assert_eq!((secrets[0].name.as_str(), secrets[0].optional), ("robot", Some(true)));
+        let item = &secrets[0].items.as_ref().unwrap()[0];
+        assert_eq!((item.key.as_str(), item.path.as_str()), ("token", "credentials/1"));
     }
 }
