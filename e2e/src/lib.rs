@@ -5,6 +5,7 @@
 //! [`nix_client`] substitutes from one, [`wait`] waits for a condition and says what it was when it does not come.
 
 pub mod cluster;
+pub mod filters;
 pub mod namespace;
 pub mod nix_client;
 pub mod paths;

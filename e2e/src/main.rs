@@ -9,7 +9,11 @@ use clap::{Parser, Subcommand};
 use granary_e2e::cluster::{Cluster, ClusterConfig, NodeConfig};
 use granary_e2e::namespace::{self, Role, Run};
 use granary_e2e::paths;
+use granary_e2e::upstream::Upstream;
 use serde_json::json;
+
+/// Where the cache of `--serve` is, on the bridge.
+const UPSTREAM_PORT: u16 = 8000;
 
 #[derive(Parser)]
 #[command(about = "A Kubernetes cluster of three nodes on this machine, in namespaces of its own")]
@@ -22,9 +26,12 @@ struct Arguments {
 enum Command {
     /// Start a cluster and keep it until this process is ended by SIGINT, SIGTERM or anything else.
     Up {
-        /// Written when the nodes are ready: JSON with kubeconfig, bin, dir, and the process ids supervisor and init.
+        /// Written when the nodes are ready: JSON with kubeconfig, bin, dir, upstream, and the process ids supervisor and init.
         #[arg(long)]
         ready_file: Option<PathBuf>,
+        /// A binary cache on disk that is served to the nodes; the ready file then has its address as `upstream`.
+        #[arg(long, value_name = "DIR")]
+        serve: Option<PathBuf>,
     },
     /// Remove the cgroups and folders of runs that are over.
     Cleanup,
@@ -33,7 +40,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Cleanup => namespace::remove_leftovers().map(|()| ExitCode::SUCCESS),
-        Command::Up { ready_file } => enter_and_up(ready_file),
+        Command::Up { ready_file, serve } => enter_and_up(ready_file, serve),
     };
     result.unwrap_or_else(|error| {
         eprintln!("granary-e2e: {error:#}");
@@ -41,15 +48,15 @@ fn main() -> ExitCode {
     })
 }
 
-fn enter_and_up(ready_file: Option<PathBuf>) -> Result<ExitCode> {
+fn enter_and_up(ready_file: Option<PathBuf>, serve: Option<PathBuf>) -> Result<ExitCode> {
     match namespace::enter()? {
         Role::Finished(code) => Ok(code),
-        Role::Inside(run) => up(&run, ready_file),
+        Role::Inside(run) => up(&run, ready_file, serve),
     }
 }
 
 #[tokio::main]
-async fn up(run: &Run, ready_file: Option<PathBuf>) -> Result<ExitCode> {
+async fn up(run: &Run, ready_file: Option<PathBuf>, serve: Option<PathBuf>) -> Result<ExitCode> {
     // Nothing here speaks TLS, but the HTTP client wants to know by what it would.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let start = Instant::now();
@@ -61,6 +68,10 @@ async fn up(run: &Run, ready_file: Option<PathBuf>) -> Result<ExitCode> {
         nodes: NodeConfig::three(),
     };
     let cluster = Cluster::start(config, &progress).await?;
+    let upstream = match serve {
+        Some(cache) => Some(Upstream::start(&cache, UPSTREAM_PORT, &cluster.scratch("upstream")?)?),
+        None => None,
+    };
     let supervisor: u32 = run.name.parse().context("the run's name is no process id")?;
     let ready = json!({
         "kubeconfig": cluster.kubeconfig(),
@@ -68,6 +79,7 @@ async fn up(run: &Run, ready_file: Option<PathBuf>) -> Result<ExitCode> {
         "dir": cluster.dir(),
         "supervisor": supervisor,
         "init": run.init_pid()?,
+        "upstream": upstream.as_ref().map(Upstream::url),
     });
     if let Some(file) = ready_file {
         let partial = file.with_extension("partial");

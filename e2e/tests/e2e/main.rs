@@ -2,7 +2,7 @@
 //!
 //! The program puts itself into namespaces (`granary_e2e::namespace`), so that it can be started like any other test;
 //! without the cluster's programs it says what to run instead. Three tests run at once, apart from those that hurt a
-//! node or the operator, which run alone. An argument filters by name, as usual.
+//! node or the operator, which run alone. Arguments filter by name: a test runs when one of them is a part of its name.
 
 mod api;
 mod bad_input;
@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
+use granary_e2e::filters;
 use granary_e2e::namespace::{self, Role, Run};
 use libtest_mimic::{Arguments, Trial};
 
@@ -41,9 +42,16 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<ExitCode> {
-    let mut arguments = Arguments::from_args();
+    let (rest, filters) = filters::split(env::args());
+    let mut arguments = Arguments::from_iter(rest);
+    let wanted = |case: &Case| filters::wants(&filters, arguments.exact, &case.name());
+    let cases: Vec<Case> = cases().into_iter().filter(wanted).collect();
     if arguments.list {
-        return Ok(libtest_mimic::run(&arguments, trials(None)?).exit_code());
+        return Ok(libtest_mimic::run(&arguments, trials(cases, None)?).exit_code());
+    }
+    if cases.is_empty() {
+        // A cluster for nothing would only take time.
+        return Ok(libtest_mimic::run(&arguments, Vec::new()).exit_code());
     }
     if env::var_os("GRANARY_BIN").is_none() && env::var_os("GRANARY_REQUIRE_TOOLS").is_none() {
         println!("skipped: run cargo xtask test");
@@ -54,7 +62,7 @@ fn run() -> Result<ExitCode> {
         Role::Inside(run) => {
             // More would wait for the processors, and a test of how soon something is told would fail for nothing.
             arguments.test_threads = arguments.test_threads.or(Some(3));
-            let trials = trials(Some(run))?;
+            let trials = trials(cases, Some(run))?;
             Ok(libtest_mimic::run(&arguments, trials).exit_code())
         }
     }
@@ -77,7 +85,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// Without a run there is nothing to run on: the trials are only good for their names.
-fn trials(run: Option<Run>) -> Result<Vec<Trial>> {
+fn trials(cases: Vec<Case>, run: Option<Run>) -> Result<Vec<Trial>> {
     let world = run.map(World::new).transpose()?.map(Arc::new);
     let trial = |case: Case| {
         let world = world.clone();
@@ -86,5 +94,5 @@ fn trials(run: Option<Run>) -> Result<Vec<Trial>> {
             None => Err("no namespaces".into()),
         })
     };
-    Ok(cases().into_iter().map(trial).collect())
+    Ok(cases.into_iter().map(trial).collect())
 }
