@@ -23,7 +23,10 @@ impl Fault {
     /// statement about the bytes.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self.reason, RefusalReason::UpstreamUnreachable | RefusalReason::Disk)
+        matches!(
+            self.reason,
+            RefusalReason::UpstreamUnreachable | RefusalReason::Disk | RefusalReason::NoSpace
+        )
     }
 }
 

@@ -3,11 +3,14 @@
 //!
 //! Fields that this version does not know are ignored.
 
+mod upkeep;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::name::MirrorName;
+pub use upkeep::{CapacityReport, RetentionReport, ScrubReport, Upkeep};
 
 /// How many refusals a report carries, the newest first; [`Report::refused_total`] counts all.
 pub const MAX_REFUSED: usize = 20;
@@ -48,6 +51,9 @@ pub struct Report {
     /// How each upstream last answered.
     #[serde(default)]
     pub upstreams: Vec<UpstreamReport>,
+    /// How it keeps what it has.
+    #[serde(default)]
+    pub upkeep: Upkeep,
 }
 
 /// How far one policy is on this mirror.
@@ -172,6 +178,8 @@ refusal_reasons! {
     UpstreamUnreachable = "upstream-unreachable",
     /// The disk refused to take it.
     Disk = "disk",
+    /// There is no room for it.
+    NoSpace = "no-space",
     /// The narinfo is of another store path than the one asked for.
     WrongPath = "wrong-path",
 }
@@ -250,6 +258,15 @@ mod tests {
                 ok: false,
                 message: Some("503".into()),
             }],
+            upkeep: Upkeep {
+                retention: Some(RetentionReport {
+                    unwanted: 1,
+                    waiting: Some("w".into()),
+                    ..Default::default()
+                }),
+                capacity: Some(CapacityReport { free: Some(7), full: None }),
+                scrub: Some(ScrubReport { began: "b".into(), rotten: 3, ..Default::default() }),
+            },
         }
     }
 
@@ -286,6 +303,6 @@ mod tests {
             assert_eq!(serde_json::to_string(reason).unwrap(), format!("{label:?}"));
             assert_eq!(serde_json::from_str::<RefusalReason>(&format!("{label:?}")).unwrap(), *reason);
         }
-        assert_eq!(RefusalReason::ALL.len(), 16);
+        assert_eq!(RefusalReason::ALL.len(), 17);
     }
 }

@@ -15,7 +15,7 @@ pub const LAN_POLICY: &str = "storePaths";
 #[must_use]
 pub fn of_roots(roots: &[StorePath], upstreams: &[Source]) -> Job {
     let policy = PolicyJob { name: LAN_POLICY.into(), roots: roots.to_vec(), assigned: Assigned::All };
-    Job { policies: vec![policy], sources: upstreams.to_vec() }
+    Job { policies: vec![policy], sources: upstreams.to_vec(), elsewhere: Some(Vec::new()) }
 }
 
 /// What the map asks of the mirror `own`. Other mirrors are sources too: what they say counts when a key of any
@@ -33,7 +33,14 @@ pub fn of_map(map: &CompiledMap, own: &MirrorName, upstreams: &[Source]) -> Job 
         let url = mirror.internal_url.parse().ok()?;
         Some(Source { url, keys: Arc::clone(&keys), priority: 0, kind: SourceKind::Mirror })
     });
-    Job { policies: policies.collect(), sources: upstreams.iter().cloned().chain(others).collect() }
+    let elsewhere = map.map().policies.iter().filter(|policy| !policy.mirrors.contains(own));
+    let roots =
+        elsewhere.flat_map(|policy| &policy.store_paths).filter_map(|root| StorePath::parse(root).ok());
+    Job {
+        policies: policies.collect(),
+        sources: upstreams.iter().cloned().chain(others).collect(),
+        elsewhere: Some(roots.collect()),
+    }
 }
 
 fn assigned(table: &Table, own: &MirrorName) -> PartitionSet {
@@ -136,6 +143,12 @@ mod tests {
         assert_eq!(urls, ["https://a", "https://b", "http://north-0", "http://west-0"]);
         assert_eq!(job.sources[3].keys.as_slice().len(), 2, "each key once");
         assert_eq!(job.sources[3].kind, SourceKind::Mirror);
+    }
+
+    #[test]
+    fn what_other_mirrors_hold_by_policies_that_do_not_select_this_one_is_known_too() {
+        let elsewhere = |own: &str| of_map(&map(), &own.parse().unwrap(), &[]).elsewhere.unwrap().len();
+        assert_eq!(["east-0", "west-0", "south-0"].map(elsewhere), [1, 1, 3]);
     }
 
     #[test]

@@ -9,10 +9,12 @@ pub mod misses;
 pub mod page;
 mod probe;
 mod push;
+mod scrub;
 mod server;
 mod status;
 mod status_page;
 mod through;
+mod upkeep;
 mod work;
 
 use std::io;
@@ -22,16 +24,17 @@ use std::time::{Duration, Instant};
 
 use granary_fetch::{Fetcher, FetcherError};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use crate::client;
 use crate::config::{Config, Wanted};
-use crate::map::{Current, Follower};
+use crate::map::{Current, Doubt, Follower};
 use crate::metrics::Metrics;
 use crate::push::{Push, PushError};
+use crate::retention::Retention;
 use crate::sync::Syncer;
 use crate::through::Through;
 use crate::tree::{Tree, TreeError};
@@ -40,6 +43,7 @@ use misses::{Misses, Sources};
 use probe::Probe;
 use server::Shared;
 use status::Status;
+use upkeep::Upkeep;
 
 pub(crate) use work::job_of;
 
@@ -84,6 +88,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let tree =
         tokio::task::spawn_blocking(move || Tree::open(&opening.directory, &opening.cache_info)).await??;
     let tree = Arc::new(tree);
+    tree.capacity().limit(config.capacity);
     let listener = TcpListener::bind(config.agent)
         .await
         .map_err(|source| AgentError::Listen { address: config.agent, source })?;
@@ -102,7 +107,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let syncer = if config.pull_through.is_some() { syncer.with_guests() } else { syncer };
     let tasks = TaskTracker::new();
 
-    let map = follow(&config, client.clone(), &tasks, &stop);
+    let (map, doubt) = follow(&config, client.clone(), &tasks, &stop);
     let sources = Sources::new(config.name.clone(), map.clone(), config.upstreams.clone(), client);
     let misses = Misses::new(sources, Arc::clone(&metrics));
     let through = config.pull_through.map(|settings| {
@@ -112,6 +117,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     });
     let through = through.transpose()?;
     let push = take_pushes(&config, &tree, &tasks, &stop)?;
+    let retention = config.retention.map(|rules| Retention::open(Arc::clone(&tree), rules));
+    let clients = by_clients(&config);
+    let upkeep =
+        Upkeep::new(Arc::clone(&tree), retention, doubt, clients, Arc::clone(&status), Arc::clone(&metrics));
     let probe = Probe::new(Arc::clone(&tree), config.http, &config.limits)?;
     let shared = Shared {
         config: Arc::clone(&config),
@@ -119,22 +128,30 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         heart,
         probe,
         status: Arc::clone(&status),
-        tree,
+        tree: Arc::clone(&tree),
         misses,
         through,
-        metrics,
+        metrics: Arc::clone(&metrics),
         push,
     };
     info!(name = %config.name, directory = %config.directory.display(), agent = %config.agent, "agent started");
 
-    tasks.spawn(front::keep_rendered(Arc::clone(&config), map.clone(), status, stop.clone()));
+    let wake = Arc::new(Notify::new());
+    let told =
+        scrub::Told { status: Arc::clone(&status), metrics: Arc::clone(&metrics), wake: Arc::clone(&wake) };
+    let scrubbing = (Arc::clone(&config), Arc::clone(&tree), stop.clone());
+    tasks.spawn(async move {
+        let (config, tree, stop) = scrubbing;
+        scrub::scrub(&config, tree, told, stop).await;
+    });
+    tasks.spawn(front::keep_rendered(Arc::clone(&config), map.clone(), Arc::clone(&status), stop.clone()));
     let server = server::serve(listener, Arc::new(shared), stop.clone());
     tasks.spawn(async move {
         if let Err(error) = server.await {
             error!(%error, "the agent's port is lost");
         }
     });
-    work::work(&config, &syncer, map, &watcher, &stop).await;
+    work::work(&config, &syncer, map, &watcher, &upkeep, &wake, &stop).await;
     tasks.close();
     if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
         info!("NAR files are still being passed on; ending them");
@@ -158,20 +175,26 @@ fn take_pushes(
     Ok(Some(push))
 }
 
+/// Why artifacts may be here that clients brought, and that no policy knows of.
+fn by_clients(config: &Config) -> Option<&'static str> {
+    let reason = "pull-through keeps what clients ask for, and retention is not told what that is";
+    config.pull_through.is_some().then_some(reason)
+}
+
 /// Follows the map, if the configuration has one. The receiver never changes otherwise.
 fn follow(
     config: &Config,
     client: reqwest::Client,
     tasks: &TaskTracker,
     stop: &CancellationToken,
-) -> Current {
+) -> (Current, Option<Doubt>) {
     match &config.wanted {
-        Wanted::Roots(_) => watch::channel(None).1,
+        Wanted::Roots(_) => (watch::channel(None).1, None),
         Wanted::Map(source) => {
             let follower = Follower::open(source.clone(), map_copy(config), client);
-            let current = follower.current();
+            let (current, doubt) = (follower.current(), follower.doubt());
             tasks.spawn(follower.run(stop.clone()));
-            current
+            (current, Some(doubt))
         }
     }
 }

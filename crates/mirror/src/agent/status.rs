@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use granary_placement::MirrorName;
-use granary_placement::report::{MAX_REFUSED, PolicyReport, Refusal, Report, UpstreamReport};
+use granary_placement::report::{MAX_REFUSED, PolicyReport, Refusal, Report, Upkeep, UpstreamReport};
 use jiff::Timestamp;
 
 use super::activity::{Activity, LastPass};
@@ -26,6 +26,7 @@ struct Inner {
     refused: Vec<Refusal>,
     upstreams: Vec<UpstreamReport>,
     front_trouble: Option<String>,
+    upkeep: Upkeep,
 }
 
 impl Status {
@@ -68,7 +69,8 @@ impl Status {
 
     /// A pass has ended.
     pub(super) fn end(&self, outcome: &PassOutcome) {
-        let PassOutcome { policies, refused, upstreams, published: _, published_bytes: _ } = outcome;
+        let PassOutcome { policies, refused, upstreams, published: _, published_bytes: _, demand: _ } =
+            outcome;
         let mut inner = self.inner();
         inner.policies.clone_from(policies);
         inner.upstreams.clone_from(upstreams);
@@ -109,6 +111,11 @@ impl Status {
         self.activity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Something of how the mirror keeps what it has is new.
+    pub(super) fn upkeep(&self, change: impl FnOnce(&mut Upkeep)) {
+        change(&mut self.inner().upkeep);
+    }
+
     pub(super) fn front(&self, trouble: Option<String>) {
         self.inner().front_trouble = trouble;
     }
@@ -135,6 +142,7 @@ impl Status {
             refused_total: inner.refused.len() as u64,
             front_ready: inner.front_trouble.is_none(),
             upstreams: inner.upstreams.clone(),
+            upkeep: inner.upkeep.clone(),
         }
     }
 
@@ -168,7 +176,7 @@ mod tests {
 
     fn job(names: &[&str]) -> Job {
         let policy = |name: &&str| PolicyJob { name: (*name).into(), roots: vec![], assigned: Assigned::All };
-        Job { policies: names.iter().map(policy).collect(), sources: vec![] }
+        Job { policies: names.iter().map(policy).collect(), sources: vec![], elsewhere: None }
     }
 
     fn synced(name: &str) -> PolicyReport {

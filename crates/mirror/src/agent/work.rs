@@ -9,6 +9,7 @@ use granary_nix::StorePath;
 use granary_placement::CompiledMap;
 use granary_placement::report::{PolicyReport, Refusal};
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug_span, info, warn};
@@ -17,6 +18,7 @@ use super::activity::LastPass;
 use super::heart::Heart;
 use super::job;
 use super::status::Status;
+use super::upkeep::Upkeep;
 use crate::config::{Config, Wanted};
 use crate::map::Current;
 use crate::metrics::Metrics;
@@ -82,12 +84,14 @@ impl Observer for Watcher {
     }
 }
 
-/// Passes until `stop`.
+/// Passes until `stop`. `wake` ends a pause: something that was here is missing.
 pub(super) async fn work(
     config: &Config,
     syncer: &Syncer,
     mut map: Current,
     watcher: &Watcher,
+    upkeep: &Upkeep,
+    wake: &Notify,
     stop: &CancellationToken,
 ) {
     let mut last: Option<Arc<CompiledMap>> = None;
@@ -114,10 +118,12 @@ pub(super) async fn work(
                 continue;
             };
             tell(watcher, &outcome, started);
+            upkeep.after_pass(outcome.demand).await;
         }
         tokio::select! {
             () = stop.cancelled() => return,
             () = changed(&mut map) => {}
+            () = wake.notified() => {}
             () = sleep(config.sync_every) => {}
         }
     }
@@ -149,13 +155,16 @@ fn tell(watcher: &Watcher, outcome: &PassOutcome, started: Instant) {
 
 /// What is to be done, and by which epoch. `None`: there is no map yet.
 pub(crate) fn job_of(config: &Config, map: Option<&CompiledMap>) -> Option<(u64, Job)> {
-    match (&config.wanted, map) {
-        (Wanted::Roots(roots), _) => Some((0, job::of_roots(roots, &config.upstreams))),
-        (Wanted::Map(_), Some(map)) => {
-            Some((map.map().epoch, job::of_map(map, &config.name, &config.upstreams)))
-        }
-        (Wanted::Map(_), None) => None,
+    let (epoch, mut job) = match (&config.wanted, map) {
+        (Wanted::Roots(roots), _) => (0, job::of_roots(roots, &config.upstreams)),
+        (Wanted::Map(_), Some(map)) => (map.map().epoch, job::of_map(map, &config.name, &config.upstreams)),
+        (Wanted::Map(_), None) => return None,
+    };
+    // Nobody else needs to know what is wanted altogether.
+    if config.retention.is_none() {
+        job.elsewhere = None;
     }
+    Some((epoch, job))
 }
 
 /// Whether the second map asks for other artifacts, or other places for them, than the first.

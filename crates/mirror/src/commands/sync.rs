@@ -25,6 +25,7 @@ pub(super) async fn sync(
     stop: CancellationToken,
 ) -> Result<ExitCode, CommandError> {
     let tree = Tree::open(&config.directory, &config.cache_info).map_err(AgentError::from)?;
+    tree.capacity().limit(config.capacity);
     let map = map(&config).await?;
     let Some((_, job)) = job_of(&config, map.as_deref()) else {
         return Err(CommandError::NoMap("nothing found".into()));

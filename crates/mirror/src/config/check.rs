@@ -41,6 +41,9 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
         sync_seconds,
         limits,
         push,
+        retention,
+        capacity,
+        scrub,
     } = raw;
     if pull_through.is_some() && map.is_some() {
         let problem = "leave it out: with a map, the map's policies say what is kept";
@@ -74,6 +77,9 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
         sync_every: seconds("syncSeconds", sync_seconds)?,
         limits: check_limits(&limits)?,
         push: push.map(|push| super::push::check(push, http, false)).transpose()?,
+        retention: retention.map(Into::into),
+        capacity: capacity.as_ref().map(super::capacity::check).transpose()?,
+        scrub: super::scrub::check(&scrub)?,
     })
 }
 

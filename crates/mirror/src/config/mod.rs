@@ -1,10 +1,13 @@
 //! The configuration file: YAML in, a checked [`Config`] out. Every error names the field and says what to do.
 
+mod capacity;
 mod check;
 pub mod duration;
 mod pull_through;
 mod push;
 mod raw;
+mod retention;
+mod scrub;
 pub mod size;
 
 use std::net::SocketAddr;
@@ -18,6 +21,7 @@ use url::Url;
 
 use crate::front::Publish;
 use crate::push::settings::Push;
+use crate::{capacity as room, retention as keeping, scrub as reading};
 
 pub use pull_through::PullThrough;
 
@@ -55,6 +59,12 @@ pub struct Config {
     pub limits: Limits,
     /// Who may push, and how much; nobody when absent.
     pub push: Option<Push>,
+    /// How long things stay that nobody wants any more; `None`: for ever.
+    pub retention: Option<keeping::machine::Rules>,
+    /// How much of the disk may be used; `None`: all of it.
+    pub capacity: Option<room::Rules>,
+    /// How often everything is read again; `None`: never.
+    pub scrub: Option<reading::pace::Rules>,
 }
 
 /// Where the list of wanted store paths comes from.

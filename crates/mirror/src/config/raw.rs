@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 
+use super::capacity::RawCapacity;
 use super::pull_through::RawPullThrough;
+use super::retention::RawRetention;
+use super::scrub::RawScrub;
 use crate::front::Publish;
 
 #[derive(Debug, Deserialize)]
@@ -28,6 +31,10 @@ pub(super) struct Raw {
     #[serde(default)]
     pub limits: RawLimits,
     pub push: Option<super::push::RawPush>,
+    pub retention: Option<RawRetention>,
+    pub capacity: Option<RawCapacity>,
+    #[serde(default)]
+    pub scrub: RawScrub,
 }
 
 #[derive(Debug, Deserialize)]

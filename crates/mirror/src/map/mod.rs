@@ -18,6 +18,8 @@ use poll::{FilePoll, Polled, UrlPoll};
 
 /// The map in force; `None` until there is one.
 pub type Current = watch::Receiver<Option<Arc<CompiledMap>>>;
+/// Why it may not be the newest one.
+pub type Doubt = watch::Receiver<Option<String>>;
 
 /// Why what a source gave is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +60,9 @@ pub struct Follower {
     copy: PathBuf,
     current: watch::Sender<Option<Arc<CompiledMap>>>,
     troubles: [Option<String>; 2],
+    /// Whether each source had a map at the last look.
+    there: [bool; 2],
+    doubt: watch::Sender<Option<String>>,
 }
 
 impl Follower {
@@ -87,6 +92,8 @@ impl Follower {
             copy,
             current: watch::Sender::new(kept),
             troubles: [None, None],
+            there: [false, false],
+            doubt: watch::Sender::new(Some("no source of the mirror map has been looked at".into())),
         }
     }
 
@@ -94,6 +101,13 @@ impl Follower {
     #[must_use]
     pub fn current(&self) -> Current {
         self.current.subscribe()
+    }
+
+    /// Why the map in force may not be the newest; `None` when the source that changes first, the URL if there is one, has
+    /// just confirmed it.
+    #[must_use]
+    pub fn doubt(&self) -> Doubt {
+        self.doubt.subscribe()
     }
 
     /// Why sources did not give a map at the last look; empty when nothing was wrong.
@@ -128,15 +142,23 @@ impl Follower {
             None => None,
         };
         self.settle(1, polled);
+        let first = usize::from(self.source.url.is_some());
+        let trouble = self.troubles();
+        self.doubt.send_replace(match (self.there[first], trouble.is_empty()) {
+            (true, true) => None,
+            (false, true) => Some("the source of the mirror map has none".into()),
+            (_, false) => Some(format!("the mirror map cannot be read: {trouble}")),
+        });
     }
 
     /// Takes what a source gave. Trouble is logged when it begins, changes and ends, not at every look.
     fn settle(&mut self, index: usize, polled: Option<Result<Polled, FollowError>>) {
         let Some(polled) = polled else { return };
         let name = ["file", "url"][index];
+        self.there[index] = matches!(polled, Ok(Polled::Json(_)));
         let trouble = match polled {
             // What was refused the last time is still the same.
-            Ok(Polled::Unchanged) => return,
+            Ok(Polled::Unchanged) => return self.there[index] = true,
             Ok(Polled::Absent) => None,
             Ok(Polled::Json(json)) => self.offer(&json).err().map(|error| error.to_string()),
             Err(error) => Some(error.to_string()),
@@ -238,6 +260,7 @@ mod tests {
         let mut first = follower(temp.path(), None);
         first.look().await;
         assert_eq!((epoch(&first), first.troubles().as_str()), (None, ""), "no map is no trouble");
+        assert!(first.doubt().borrow().is_some(), "but no instruction either");
         for (offered, expected) in [(3, 3), (2, 3), (5, 5)] {
             write(temp.path(), &json("granary", offered, "http://a"));
             first.look().await;
@@ -323,15 +346,21 @@ mod tests {
         let mut follower = follower(temp.path(), Some(&url));
         follower.look().await;
         assert!(follower.troubles().contains("503"), "{}", follower.troubles());
+        assert!(follower.doubt().borrow().as_deref().unwrap().contains("503"));
+        write(temp.path(), &json("granary", 6, "http://a"));
+        follower.look().await;
+        assert!(follower.doubt().borrow().is_some(), "the mounted file may be old");
         served.lock().unwrap().0 = Some(json("granary", 7, "http://a"));
         for _ in 0..2 {
             follower.look().await;
             assert_eq!((epoch(&follower), follower.troubles().as_str()), (Some(7), ""));
+            assert_eq!(*follower.doubt().borrow(), None);
         }
         served.lock().unwrap().0 = None;
         follower.look().await;
         assert_eq!(epoch(&follower), Some(7), "what is in force stays");
+        assert!(follower.doubt().borrow().is_some(), "but there may be a newer one");
         let statuses: Vec<u16> = served.lock().unwrap().1.iter().map(StatusCode::as_u16).collect();
-        assert_eq!(statuses, [503, 200, 304, 503]);
+        assert_eq!(statuses, [503, 503, 200, 304, 503]);
     }
 }

@@ -5,7 +5,9 @@ mod fetch;
 mod machine;
 mod make;
 mod push;
+mod scrub;
 mod through;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -79,6 +81,10 @@ pub struct Metrics {
     miss_bytes: IntCounter,
     /// What clients pushed.
     pub push: push::PushMetrics,
+    /// How the mirror keeps what it has.
+    pub upkeep: upkeep::Upkeep,
+    /// The scrub.
+    pub scrub: scrub::Scrub,
 }
 
 impl Metrics {
@@ -125,6 +131,8 @@ impl Metrics {
             )?,
             miss_bytes: make.counter("miss_bytes_total", "Bytes passed on for misses")?,
             push: push::PushMetrics::new(make.registry())?,
+            upkeep: upkeep::Upkeep::new(make.registry())?,
+            scrub: scrub::Scrub::new(make.registry())?,
             make: make.clone(),
         };
         let build = make.gauges("build_info", "The running version", &["version"])?;

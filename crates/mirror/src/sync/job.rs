@@ -13,6 +13,10 @@ pub struct Job {
     pub policies: Vec<PolicyJob>,
     /// Where artifacts can be had, in any order; the pass asks upstreams by priority, then mirrors.
     pub sources: Vec<Source>,
+    /// Set when the outcome should say what is wanted altogether: the roots of policies that do not select this mirror.
+    /// Their closures are only asked for when something is here that the policies above do not want: it may be the last
+    /// copy of what these do.
+    pub elsewhere: Option<Vec<StorePath>>,
 }
 
 /// One policy, as far as it concerns this mirror.

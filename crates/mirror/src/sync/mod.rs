@@ -9,7 +9,9 @@
 //! goes on.
 
 mod board;
+mod demand;
 pub mod job;
+mod kept;
 mod memory;
 mod obtain;
 pub mod outcome;
@@ -29,7 +31,7 @@ use crate::tree::Tree;
 use memory::Memory;
 
 pub use job::{Assigned, Job, PartitionSet, PolicyJob};
-pub use outcome::{Observer, PassOutcome};
+pub use outcome::{Demand, Observer, PassOutcome};
 
 /// Runs passes over one tree, one at a time, and remembers between them what need not be asked again.
 #[derive(Debug)]

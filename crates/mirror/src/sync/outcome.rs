@@ -1,5 +1,8 @@
 //! What a pass tells about itself, while it runs and at its end.
 
+use std::collections::HashSet;
+
+use granary_nix::HashPart;
 use granary_placement::report::{PolicyReport, Refusal, UpstreamReport};
 
 /// How a pass ended. A pass never fails as a whole: what it could not do is in here.
@@ -16,6 +19,34 @@ pub struct PassOutcome {
     pub published: u64,
     /// Bytes of their NAR files.
     pub published_bytes: u64,
+    /// What the job wants altogether.
+    pub demand: Demand,
+}
+
+/// What a job wants, on this mirror or another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// All of it is known, so that everything else is wanted by nobody.
+    Known(HashSet<HashPart>),
+    /// A part of it may be missing, for the reason given: nothing follows about what is not seen.
+    Unknown(String),
+}
+
+impl Default for Demand {
+    fn default() -> Self {
+        Self::Unknown("no pass has ended".into())
+    }
+}
+
+impl Demand {
+    /// The set, if it is known.
+    #[must_use]
+    pub fn known(&self) -> Option<&HashSet<HashPart>> {
+        match self {
+            Self::Known(all) => Some(all),
+            Self::Unknown(_) => None,
+        }
+    }
 }
 
 impl PassOutcome {

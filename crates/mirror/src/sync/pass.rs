@@ -2,16 +2,18 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use granary_fetch::{Fetcher, SourceKind, source};
 use granary_nix::{HashPart, NarInfo, PublicKeys, StorePath};
-use granary_placement::report::{PolicyReport, UpstreamReport};
+use granary_placement::report::{PolicyReport, RefusalReason, UpstreamReport};
 
+use super::demand;
 use super::job::Job;
 use super::memory::Memory;
 use super::obtain::{Context, Problem};
-use super::outcome::{Observer, PassOutcome};
+use super::outcome::{Demand, Observer, PassOutcome};
 use super::plan::{self, Blame};
 use super::pull::{self, Got, Order, Pulled};
 use super::report::{PolicyState, Refusals, passes, refused};
@@ -61,7 +63,8 @@ pub(super) async fn run(
     let orders = pass.orders(&closure, &order, |hash| !blamed.contains_key(hash));
     pass.queued(orders.len() as u64);
     pull::pull_all(&context, orders, |pulled| pass.pulled(pulled)).await;
-    pass.end(&context, job, &closure).await
+    let demand = demand::find_out(&context, pass.memory, &keys, job, &closure).await;
+    pass.end(&context, job, &closure, demand).await
 }
 
 /// The keys of every source: whatever one of them signed may stand on our disk.
@@ -92,6 +95,7 @@ struct Pass<'p> {
     outcome: PassOutcome,
     /// Artifacts that are left to get.
     queue: u64,
+    disk_failed: AtomicBool,
     told: Instant,
 }
 
@@ -110,7 +114,19 @@ impl<'p> Pass<'p> {
         let policies: Vec<PolicyState> = job.policies.iter().map(state).collect();
         let assigned = policies.iter().flat_map(|policy| &policy.assigned).copied().collect();
         let (refusals, outcome) = (Refusals::new(), PassOutcome::default());
-        Self { tree, memory, observer, policies, assigned, refusals, outcome, queue: 0, told: Instant::now() }
+        let disk_failed = AtomicBool::new(false);
+        Self {
+            tree,
+            memory,
+            observer,
+            policies,
+            assigned,
+            refusals,
+            outcome,
+            disk_failed,
+            queue: 0,
+            told: Instant::now(),
+        }
     }
 
     /// Looks whether what was published is still there.
@@ -199,8 +215,7 @@ impl<'p> Pass<'p> {
             Err(problem) => {
                 let reason = problem.fault.reason;
                 let transient = problem.fault.is_transient() || needs_transient(&problem);
-                let bytes =
-                    !transient && reason != granary_placement::report::RefusalReason::MissingReference;
+                let bytes = !transient && reason != RefusalReason::MissingReference;
                 self.refuse(&path, &problem, transient, bytes, took);
             }
         }
@@ -215,7 +230,8 @@ impl<'p> Pass<'p> {
         let again = self.memory.refuse(path.hash_part(), &refused.refusal, bytes, Instant::now());
         let (reason, fault, source, seconds) =
             (problem.fault.reason, &problem.fault, &problem.source, took.as_secs_f64());
-        if again {
+        // That there is no room is told once, and not for each.
+        if again || reason == RefusalReason::NoSpace {
             tracing::debug!(%path, %reason, %fault, source, seconds, "still refused");
         } else {
             tracing::warn!(%path, %reason, %fault, source, seconds, "refused");
@@ -238,12 +254,18 @@ impl<'p> Pass<'p> {
         self.told = Instant::now();
     }
 
-    async fn end(mut self, context: &Context, job: &Job, closure: &Closure) -> PassOutcome {
+    async fn end(mut self, context: &Context, job: &Job, closure: &Closure, demand: Demand) -> PassOutcome {
         let now = jiff::Timestamp::now();
         for policy in &mut self.policies {
             policy.end(closure, self.tree, now);
         }
-        self.clean(job, closure).await;
+        self.clean(job, closure, demand.known()).await;
+        self.outcome.demand = match demand {
+            Demand::Known(_) if self.disk_failed.load(Ordering::Relaxed) => {
+                Demand::Unknown("the disk failed".into())
+            }
+            demand => demand,
+        };
         self.outcome.policies = self.reports(true);
         for PolicyReport { name, assigned, verified, refused, synced, .. } in &self.outcome.policies {
             tracing::debug!(policy = name, assigned, verified, refused, synced, "a policy after the pass");
@@ -263,7 +285,7 @@ impl<'p> Pass<'p> {
     }
 
     /// Brings quarantine and catalog to what this pass found, unless it could not find out everything.
-    async fn clean(&mut self, job: &Job, closure: &Closure) {
+    async fn clean(&mut self, job: &Job, closure: &Closure, demand: Option<&HashSet<HashPart>>) {
         let refused: Vec<_> =
             self.refusals.iter().map(|(hash, refused)| (*hash, refused.refusal.clone())).collect();
         self.disk("write the quarantine", move |tree| {
@@ -281,7 +303,10 @@ impl<'p> Pass<'p> {
             good.filter_map(|hash| closure.found.get(hash)).map(|found| &found.info.store_path).collect();
         let kept: HashSet<HashPart> = plan::members(closure, kept.into_iter()).into_iter().collect();
         let wanted: HashSet<HashPart> = members().copied().collect();
-        self.memory.keep(&wanted, &job.policies.iter().map(|policy| policy.name.as_str()).collect());
+        self.memory.keep(
+            demand.unwrap_or(&wanted),
+            &job.policies.iter().map(|policy| policy.name.as_str()).collect(),
+        );
         let guests = self.memory.guests;
         self.disk("tidy up", move |tree| {
             tree.prune_quarantine(&refused)?;
@@ -298,6 +323,7 @@ impl<'p> Pass<'p> {
     ) {
         if let Some(Err(error)) = self.blocking(work).await {
             tracing::error!(%error, "cannot {action}");
+            self.disk_failed.store(true, Ordering::Relaxed);
         }
     }
 

@@ -4,16 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use granary_fetch::Fault;
+use granary_fetch::{Expected, Fault};
 use granary_nix::StorePath;
 use granary_placement::report::RefusalReason;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::Instrument as _;
 
 use super::board::Board;
+use super::kept;
 use super::obtain::{Context, Found, Obtained, Problem};
 use super::plan::Blame;
 use super::schedule::Schedule;
+use crate::capacity::NoRoom;
 use crate::tree::{Contents, Publication, TreeError};
 
 /// Artifacts in work for each connection: most of them wait for a decoder.
@@ -77,8 +79,8 @@ pub(super) async fn pull_all(context: &Context, orders: Vec<Order>, done: impl F
             if pull.board.is_open(place) {
                 let (context, found) = (context.clone(), pull.orders[place].found.clone());
                 let span = tracing::debug_span!("artifact", path = %found.info.store_path);
-                let obtain = async move { (place, context.obtain(&found).await) };
-                pull.begun.insert(place, fetching.spawn(obtain.instrument(span)));
+                let task = async move { (place, obtain(&context, &found).await) };
+                pull.begun.insert(place, fetching.spawn(task.instrument(span)));
                 pull.since.insert(place, Instant::now());
             }
         }
@@ -112,6 +114,19 @@ pub(super) async fn pull_all(context: &Context, orders: Vec<Order>, done: impl F
             else => break,
         }
     }
+}
+
+/// Takes it back from the trash, or fetches it if there is room for it.
+async fn obtain(context: &Context, found: &Found) -> Result<Obtained, Problem> {
+    if let Some(obtained) = kept::take_back(context, &found.info).await {
+        return Ok(obtained);
+    }
+    let size = Expected::from(&*found.info).most_bytes();
+    let no_room =
+        |error: NoRoom| Problem::new(Fault::new(RefusalReason::NoSpace, error.to_string()), String::new());
+    // Given back when the bytes are on the disk: what waits for others to be published must not hold up their room.
+    let _room = context.tree.admit(size).await.map_err(no_room)?;
+    context.obtain(found).await
 }
 
 /// One call of [`pull_all`].

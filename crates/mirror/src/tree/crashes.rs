@@ -89,7 +89,8 @@ impl History {
             }
             artifacts.push((info, nar));
         }
-        Self { key, artifacts, published, refused, wanted, at_once: 1 + numbers.below(4), removals: None }
+        let at_once = 1 + numbers.below(4);
+        Self { key, artifacts, published, refused, wanted, at_once, removals: None }
     }
 
     /// All of it, or what is left to do of it. What is said to be published goes into `told`.
@@ -124,7 +125,10 @@ impl History {
         tree.prune_catalog(&self.wanted)?;
         answered(&tree, "done");
         match &self.removals {
-            Some(removals) => removals.play(self, tree),
+            Some(removals) => {
+                told.borrow_mut().clear();
+                removals.play(self, tree)
+            }
             None => Ok(()),
         }
     }

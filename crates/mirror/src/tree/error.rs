@@ -61,13 +61,13 @@ impl TreeError {
                 Self::Io { action, path: path.clone(), source }
             }
             Self::InUse { path } => Self::InUse { path: path.clone() },
-            Self::ReferenceMissing { artifact, reference } => {
-                Self::ReferenceMissing { artifact: artifact.clone(), reference: reference.clone() }
-            }
             Self::Referred { artifact, referrers } => {
                 Self::Referred { artifact: *artifact, referrers: *referrers }
             }
             Self::NotThere { artifact, place } => Self::NotThere { artifact: *artifact, place },
+            Self::ReferenceMissing { artifact, reference } => {
+                Self::ReferenceMissing { artifact: artifact.clone(), reference: reference.clone() }
+            }
         }
     }
 

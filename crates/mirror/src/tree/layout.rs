@@ -144,6 +144,11 @@ pub fn hash_of(file_name: &std::ffi::OsStr) -> Option<HashPart> {
     file_name.to_str()?.strip_suffix(".narinfo")?.parse().ok()
 }
 
+/// Whether a file is named as a NAR file is.
+pub(super) fn is_nar_file(file_name: &std::ffi::OsStr) -> bool {
+    file_name.to_str().is_some_and(|name| nar_hash_of(name).is_some() && !name.ends_with(".leaving"))
+}
+
 /// The hash that a NAR file is named by: `<hash>.nar[.<compression>]`.
 pub(crate) fn nar_hash_of(file: &str) -> Option<Hash> {
     let (digest, suffix) = file.split_once('.')?;

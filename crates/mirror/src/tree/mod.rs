@@ -21,6 +21,7 @@
 //!
 //! Everything here blocks on the disk: call it from a blocking thread, except for what is said to be in memory.
 
+mod aside;
 mod batch;
 mod canonical;
 mod catalog;
@@ -59,6 +60,7 @@ pub use publish::{Contents, Publication};
 pub use quarantine::Record;
 pub use temp::TempFile;
 
+use crate::capacity::{Capacity, NoRoom, Room};
 use catalog::Catalog;
 use durable::Scratch;
 use index::Index;
@@ -76,6 +78,7 @@ pub struct Tree {
     catalog: RwLock<Catalog>,
     trash: RwLock<Trash>,
     kept: RwLock<HashSet<HashPart>>,
+    capacity: Arc<Capacity>,
     /// Locked as long as the tree is open.
     _lock: File,
 }
@@ -91,6 +94,18 @@ impl Tree {
     #[must_use]
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Who says whether there is room for more. In memory, except that it asks the filesystem.
+    #[must_use]
+    pub fn capacity(&self) -> &Arc<Capacity> {
+        &self.capacity
+    }
+
+    /// Waits until there is room for a NAR file of so many bytes at most, or says that there is none. The room is to be
+    /// kept until the file is written, and to be dropped before anything else is waited for.
+    pub async fn admit(&self, bytes: u64) -> Result<Room, NoRoom> {
+        self.capacity.admit(bytes, || self.totals().bytes + read(&self.trash).bytes()).await
     }
 
     /// The disk's id: 32 hexadecimal digits, made once. In memory.

@@ -12,6 +12,7 @@ use super::durable::{Scratch, make_directory};
 use super::index::{Held, Index};
 use super::trash::Trash;
 use super::{Layout, Tree, TreeError, disk, id, layout};
+use crate::capacity::Capacity;
 
 impl Tree {
     /// Opens the tree at `directory`, which is made when it is not there, for this process alone.
@@ -34,8 +35,10 @@ impl Tree {
         let catalog = RwLock::new(Catalog::load(&layout.catalog())?);
         let kept = RwLock::new(Self::load_kept(&layout)?);
         let trash = RwLock::new(Trash::load(&layout)?);
+        let capacity = Capacity::of(directory.to_owned());
         let gate = RwLock::default();
-        let tree = Self { layout, id, scratch, gate, index, catalog, kept, trash, _lock: lock };
+        let tree = Self { layout, id, scratch, gate, index, catalog, kept, trash, capacity, _lock: lock };
+        tree.finish_setting_aside()?;
         tree.finish_removals()?;
         tree.complete_catalog()?;
         Ok(tree)
@@ -44,8 +47,10 @@ impl Tree {
 
 fn lock(layout: &Layout) -> Result<File, TreeError> {
     let path = layout.lock();
-    let open = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = open.map_err(TreeError::io("open", &path))?;
+    // Made once, and not held open for writing: an open file would keep an admin from remounting the disk read-only.
+    let made = File::options().create(true).truncate(false).write(true).open(&path);
+    made.map_err(TreeError::io("open", &path))?;
+    let file = File::open(&path).map_err(TreeError::io("open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(TreeError::InUse { path: layout.directory().to_owned() }),

@@ -36,16 +36,16 @@ struct Entry {
     info: NarInfo,
     hash: HashPart,
     text: String,
-    /// Its NAR file; `None` when that has its name, or is in the trash.
     nar: Option<TempFile>,
     narinfo: Option<TempFile>,
 }
 
 impl Entry {
-    fn new(info: &NarInfo, contents: &Contents, nar: Option<TempFile>) -> Self {
-        let info = canonical(info, Some(contents));
+    fn new(publication: Publication) -> Self {
+        let Publication { info, contents, nar } = publication;
+        let info = canonical(&info, Some(&contents));
         let (hash, text) = (info.store_path.hash_part(), info.to_text());
-        Self { info, hash, text, nar, narinfo: None }
+        Self { info, hash, text, nar: Some(nar), narinfo: None }
     }
 }
 
@@ -63,20 +63,10 @@ impl Tree {
     /// One that has a reference which is neither published, nor in the catalog, nor published before it in this call,
     /// fails, and nothing of it is visible.
     pub fn publish_all(&self, publications: Vec<Publication>) -> Vec<Result<(), TreeError>> {
-        let entry = |Publication { info, contents, nar }| Entry::new(&info, &contents, Some(nar));
-        self.make_visible(Batch::new(publications.into_iter().map(entry)))
-    }
-
-    /// Publishes an artifact whose NAR file is in the trash, or has its name already.
-    pub(super) fn publish_trashed(&self, info: &NarInfo, contents: &Contents) -> Result<(), TreeError> {
-        let entry = Entry::new(info, contents, None);
-        self.make_visible(Batch::new(std::iter::once(entry))).into_iter().collect()
-    }
-
-    fn make_visible(&self, mut batch: Batch<Entry>) -> Vec<Result<(), TreeError>> {
-        // Nothing is taken out from here on: neither a reference nor a NAR file that is there already.
+        // Nothing is taken out meanwhile: neither a reference, nor a NAR file that another artifact has too.
         let _nothing_leaves = read(&self.gate);
         let layout = &self.layout;
+        let mut batch = Batch::new(publications.into_iter().map(Entry::new));
         let mut earlier = HashSet::new();
         batch.each(|entry| {
             self.may_follow(entry, &earlier)?;
@@ -89,7 +79,7 @@ impl Tree {
         batch.together(|entries| sync_all(entries.iter().filter_map(|entry| entry.nar.as_ref())));
         batch.each(|entry| match entry.nar.take() {
             Some(nar) => rename(nar, &layout.served(&entry.info.url)),
-            None => self.bring_back(&entry.info.url),
+            None => Ok(()),
         });
         batch.each(|entry| {
             entry.narinfo = Some(self.scratch.put(entry.text.as_bytes())?);

@@ -47,8 +47,9 @@ impl Tree {
         for entry in fs::read_dir(&directory).map_err(TreeError::io("list", &directory))? {
             let entry = entry.map_err(TreeError::io("list", &directory))?;
             let name = entry.file_name();
-            let hash = name.to_str().and_then(|name| name.strip_suffix(".json")?.parse::<HashPart>().ok());
-            if hash.is_some_and(|hash| refused.contains(&hash)) {
+            // Beside the records there are rotten files.
+            let Some(record) = name.to_str().and_then(|name| name.strip_suffix(".json")) else { continue };
+            if record.parse().is_ok_and(|hash| refused.contains(&hash)) {
                 continue;
             }
             match disk::remove(&entry.path()) {

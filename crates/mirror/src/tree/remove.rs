@@ -12,7 +12,7 @@ use super::durable::{read_narinfo, rename, sync_all, sync_directory};
 use super::index::Held;
 use super::order::references_first;
 use super::trash::is_file;
-use super::{Tree, TreeError, disk, read, write};
+use super::{TempFile, Tree, TreeError, disk, read, write};
 
 /// One that leaves.
 struct Leaving {
@@ -45,7 +45,7 @@ impl Tree {
             return Ok(Vec::new());
         }
         let put = |leaving: &Leaving| self.scratch.put(leaving.info.to_text().as_bytes());
-        let copies = leaving.iter().map(put).collect::<Result<Vec<_>, _>>()?;
+        let copies: Vec<TempFile> = leaving.iter().map(put).collect::<Result<_, _>>()?;
         sync_all(&copies)?;
         for (copy, Leaving { hash, .. }) in copies.into_iter().zip(&leaving) {
             rename(copy, &self.layout.trash_narinfo(hash))?;
@@ -125,4 +125,4 @@ impl Tree {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

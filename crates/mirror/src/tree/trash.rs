@@ -11,7 +11,7 @@ use granary_nix::{Hash, HashPart, NarInfo};
 use super::catalog::Catalog;
 use super::durable::read_narinfo;
 use super::index::{CatalogEntry, Held};
-use super::{Contents, Layout, Tree, TreeError, disk, read, write};
+use super::{Layout, TempFile, Tree, TreeError, disk, read, write};
 
 /// What the trash has, in memory.
 #[derive(Debug, Default)]
@@ -60,6 +60,11 @@ impl Trash {
         self.kept.get(hash)
     }
 
+    /// Bytes of the NAR files. Two artifacts with one NAR file count it twice.
+    pub(super) fn bytes(&self) -> u64 {
+        self.kept.values().map(|held| held.file_size).sum()
+    }
+
     /// Whether an artifact of the trash other than `hash` still needs this NAR file.
     fn is_shared(&self, hash: &HashPart, held: &Held) -> bool {
         self.kept.iter().any(|(other, kept)| {
@@ -76,34 +81,28 @@ impl Tree {
         trash.hashes().map(|hash| (*hash, trash.kept(hash).map(|held| held.file_size))).collect()
     }
 
-    /// The narinfo of an artifact in the trash, and where its NAR file is now. Both have to be verified again by whoever
-    /// relies on them.
+    /// Whether the trash has the artifact, with its NAR file. In memory.
     #[must_use]
-    pub fn in_trash(&self, hash: &HashPart) -> Option<(NarInfo, PathBuf)> {
+    pub fn is_in_trash(&self, hash: &HashPart) -> bool {
+        read(&self.trash).kept(hash).is_some()
+    }
+
+    /// The narinfo of an artifact in the trash, and where its NAR file is now.
+    pub(super) fn in_trash(&self, hash: &HashPart) -> Option<(NarInfo, PathBuf)> {
         let name = read(&self.trash).nar_name(hash)?;
         let info = read_narinfo(&self.layout.trash_narinfo(hash)).filter(|info| info.url == name)?;
         let places = [self.layout.served(&name), self.layout.trash_served(&name)];
         Some((info, places.into_iter().find(|path| path.exists())?))
     }
 
-    /// Publishes an artifact of the trash again, with the NAR file that is there and has been verified. `info` is the
-    /// narinfo to publish.
-    pub fn take_back(&self, info: &NarInfo, contents: &Contents) -> Result<(), TreeError> {
-        let artifact = info.store_path.hash_part();
-        if read(&self.trash).kept(&artifact).is_none() {
-            return Err(TreeError::NotThere { artifact, place: "in the trash with its NAR file" });
-        }
-        self.publish_trashed(info, contents)
-    }
-
-    /// Gives a NAR file of the trash the name under which it is served, unless it has it.
-    pub(super) fn bring_back(&self, name: &str) -> Result<(), TreeError> {
-        let (from, to) = (self.layout.trash_served(name), self.layout.served(name));
-        if to.exists() {
-            // It was published when it got there, and so it is synced.
-            return Ok(());
-        }
-        disk::rename(&from, &to).map_err(TreeError::io("take back", &to))
+    /// The narinfo of an artifact in the trash, and its NAR file under a second name, to be verified and published again. It
+    /// stays in the trash until that is done.
+    pub fn take_back(&self, hash: &HashPart) -> Result<(NarInfo, TempFile), TreeError> {
+        let absent = TreeError::NotThere { artifact: *hash, place: "in the trash with its NAR file" };
+        let (info, from) = self.in_trash(hash).ok_or(absent)?;
+        let file = self.scratch.file();
+        disk::link(&from, file.path()).map_err(TreeError::io("take back", &from))?;
+        Ok((info, file))
     }
 
     /// Removes the NAR file of an artifact in the trash, unless another one needs it. Its narinfo stays.
@@ -147,7 +146,7 @@ impl Tree {
     }
 }
 
-fn remove_if_there(path: &Path) -> Result<(), TreeError> {
+pub(super) fn remove_if_there(path: &Path) -> Result<(), TreeError> {
     match disk::remove(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(TreeError::io("remove", path)(error)),
         _ => Ok(()),

@@ -6,11 +6,11 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use granary_fetch::{Expected, Fault, narinfo};
 use granary_nix::{CacheInfo, Compression, Hash, HashPart, NarInfo, PublicKeys, StorePath, served_nar_name};
 use granary_placement::report::RefusalReason;
 use sha2::{Digest as _, Sha256};
 
+use super::artifact;
 use super::outcome::{Finding, Kind, TreeCheck};
 use super::workers::on_all_cores;
 use crate::tree::Layout;
@@ -47,9 +47,9 @@ pub fn verify_tree(directory: &Path, keys: &PublicKeys) -> Result<TreeCheck, Ver
     let mut files: Vec<(String, HashPart)> = listing.narinfos.iter().map(named("")).collect();
     files.extend(listing.catalog.iter().map(named(".granary/catalog/")));
     let mut good: Vec<(String, NarInfo)> = Vec::new();
-    for (path, result) in
-        on_all_cores(&files, |(path, hash)| (path.clone(), read(directory, path, hash, keys)))
-    {
+    for (path, result) in on_all_cores(&files, |(path, hash)| {
+        (path.clone(), artifact::read_narinfo(&directory.join(path), hash, keys))
+    }) {
         match result {
             Ok(info) => good.push((path, info)),
             Err(fault) => check.faults.push(Finding::of(&path, fault)),
@@ -144,19 +144,6 @@ fn cache_info(layout: &Layout) -> Option<Finding> {
     Some(Finding::new("nix-cache-info", Kind::CacheInfo, message))
 }
 
-fn read(directory: &Path, path: &str, hash: &HashPart, keys: &PublicKeys) -> Result<NarInfo, Fault> {
-    let text = super::narinfos::read_bounded(&directory.join(path))
-        .map_err(|error| Fault::new(RefusalReason::Disk, error.to_string()))?;
-    let info = narinfo::admit_signed(&text, hash, keys)?;
-    // Whatever an upstream's URL may be, ours names a file of this tree and nothing else.
-    let ours = served_nar_name(info.file_hash.unwrap_or(info.nar_hash), info.compression);
-    if info.url == ours {
-        return Ok(info);
-    }
-    let message = format!("URL is {:?}; in a tree of ours it is {ours:?}", info.url);
-    Err(Fault::new(RefusalReason::ForbiddenUrl, message))
-}
-
 fn missing_references(path: &str, info: &NarInfo, known: &HashMap<HashPart, StorePath>) -> Vec<Finding> {
     let absent =
         info.references.iter().filter(|reference| known.get(&reference.hash_part()) != Some(reference));
@@ -169,22 +156,15 @@ fn missing_references(path: &str, info: &NarInfo, known: &HashMap<HashPart, Stor
 
 /// Checks the NAR file that a narinfo of the tree names; how many bytes were read, and the fault.
 fn nar_file(directory: &Path, path: &str, info: &NarInfo) -> (u64, Option<Finding>) {
-    let bare = info.file_hash.is_none() || info.file_size.is_none();
-    if bare {
-        let message = "the narinfo does not state FileHash and FileSize";
-        return (0, Some(Finding::new(path, RefusalReason::FileHash, message)));
-    }
-    let nar = directory.join(&info.url);
-    let size = fs::metadata(&nar).map(|file| file.len()).unwrap_or_default();
-    let fault = match File::open(&nar).and_then(|file| Expected::from(info).check(file)) {
-        Ok(Ok(_)) => return (size, None),
-        Ok(Err(fault)) => fault,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Fault::new(RefusalReason::NotFound, format!("its NAR file {} is not there", info.url))
+    let size = fs::metadata(directory.join(&info.url)).map(|file| file.len()).unwrap_or_default();
+    match artifact::read_nar(directory, info, |file| file) {
+        Ok(Ok(_)) => (size, None),
+        Ok(Err(fault)) => (size, Some(Finding::of(path, fault))),
+        Err(error) => {
+            let message = format!("{}: {error}", info.url);
+            (size, Some(Finding::new(path, RefusalReason::Disk, message)))
         }
-        Err(error) => Fault::new(RefusalReason::Disk, format!("{}: {error}", info.url)),
-    };
-    (size, Some(Finding::of(path, fault)))
+    }
 }
 
 /// A NAR file that no good narinfo names: harmless when it is whole, which its name tells. Whether it is, and the finding.

@@ -51,5 +51,9 @@ pub fn source(upstream: &Upstream, keys: &PublicKeys, priority: u32) -> Source {
 /// A job with one policy, everything assigned here.
 pub fn job(sources: Vec<Source>, roots: &[&StorePath]) -> Job {
     let roots = roots.iter().map(|root| (*root).clone()).collect();
-    Job { policies: vec![PolicyJob { name: "all".into(), roots, assigned: Assigned::All }], sources }
+    Job {
+        policies: vec![PolicyJob { name: "all".into(), roots, assigned: Assigned::All }],
+        sources,
+        ..Job::default()
+    }
 }

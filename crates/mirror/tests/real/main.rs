@@ -15,3 +15,4 @@ mod push;
 mod support;
 mod through;
 mod unstated;
+mod upkeep;

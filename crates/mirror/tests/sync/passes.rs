@@ -143,7 +143,7 @@ async fn two_policies_and_only_what_is_assigned() {
         policy("none", &[&right], Assigned::Partitions(Arc::new(PartitionSet::from_fn(|_| false)))),
     ];
     let sources = vec![source(&upstream, &cache.keys(), 40)];
-    let outcome = syncer.pass(&Job { policies, sources }, &()).await;
+    let outcome = syncer.pass(&Job { policies, sources, ..Job::default() }, &()).await;
     assert!(outcome.is_synced(), "{outcome:#?}");
     let numbers: Vec<_> = outcome
         .policies
@@ -185,8 +185,9 @@ async fn a_reference_held_elsewhere_is_enough_to_publish() {
     let directory = tempfile::tempdir().unwrap();
     let (_tree, syncer) = mirror(directory.path());
     let policies = vec![policy("p", &[&top], only(&[&top]))];
-    let outcome =
-        syncer.pass(&Job { policies, sources: vec![source(&upstream, &cache.keys(), 40)] }, &()).await;
+    let outcome = syncer
+        .pass(&Job { policies, sources: vec![source(&upstream, &cache.keys(), 40)], ..Job::default() }, &())
+        .await;
     assert!(outcome.is_synced() && outcome.refused.is_empty(), "{outcome:#?}");
     assert!(is_visible(directory.path(), &top) && !is_visible(directory.path(), &base));
     clean(directory.path(), &cache.keys());
@@ -281,9 +282,11 @@ async fn what_nobody_wants_leaves_the_catalog_but_not_the_tree() {
     let (tree, syncer) = mirror(directory.path());
     let sources = vec![source(&upstream, &cache.keys(), 40)];
     let policies = vec![policy("p", &[&held, &gone], only(&[&held]))];
-    assert!(syncer.pass(&Job { policies, sources: sources.clone() }, &()).await.is_synced());
+    assert!(
+        syncer.pass(&Job { policies, sources: sources.clone(), ..Job::default() }, &()).await.is_synced()
+    );
     assert!(tree.in_catalog(&gone.hash_part()));
-    let outcome = syncer.pass(&Job { policies: Vec::new(), sources }, &()).await;
+    let outcome = syncer.pass(&Job { policies: Vec::new(), sources, ..Job::default() }, &()).await;
     assert!(outcome.is_synced());
     assert!(!tree.in_catalog(&gone.hash_part()));
     assert!(tree.in_catalog(&base.hash_part()), "what is published needs it");

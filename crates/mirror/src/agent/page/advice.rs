@@ -20,6 +20,7 @@ pub(super) const fn advice(reason: RefusalReason) -> &'static str {
         RefusalReason::MissingReference => "look at the path that the message names",
         RefusalReason::NotFound => "check the store path and the upstreams",
         RefusalReason::UpstreamUnreachable => "it is tried again by itself",
+        RefusalReason::NoSpace => "make room, or change `capacity`; it is tried again by itself",
         RefusalReason::Disk => "the message has the system's words: full, read-only, …",
     }
 }

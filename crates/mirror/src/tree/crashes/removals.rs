@@ -46,11 +46,14 @@ impl Removals {
         }
         tree.remove_all(&self.removed)?;
         for hash in &self.taken_back {
-            let Some((info, path)) = tree.in_trash(hash) else { continue };
-            let nar = fs::read(path).unwrap();
+            let (info, file) = match tree.take_back(hash) {
+                Err(TreeError::NotThere { .. }) => continue,
+                result => result?,
+            };
+            let nar = fs::read(file.path()).unwrap();
             assert!(history.artifacts.iter().any(|(_, bytes)| *bytes == nar), "the trash keeps whole files");
             let contents = Contents { file_hash: Hash::of(&nar), file_size: nar.len() as u64 };
-            match tree.take_back(&info, &contents) {
+            match tree.publish(&info, &contents, file) {
                 Err(TreeError::ReferenceMissing { .. }) => {}
                 result => result?,
             }

@@ -4,26 +4,26 @@ use granary_nix::{CacheInfo, Compression, Hash, HashPart, NarInfo, StorePath};
 
 use super::super::{Contents, Tree, TreeError, disk};
 
-struct Disk {
+pub(in super::super) struct Disk {
     _directory: tempfile::TempDir,
-    tree: Tree,
+    pub(in super::super) tree: Tree,
 }
 
 impl Disk {
-    fn new() -> Self {
+    pub(in super::super) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let tree = Tree::open(directory.path(), &CacheInfo::default()).unwrap();
         Self { _directory: directory, tree }
     }
 
-    fn again(self) -> Self {
+    pub(in super::super) fn again(self) -> Self {
         let Self { _directory: directory, tree } = self;
         drop(tree);
         let tree = Tree::open(directory.path(), &CacheInfo::default()).unwrap();
         Self { _directory: directory, tree }
     }
 
-    fn publish(&self, name: char, nar: &[u8], references: &[char]) -> HashPart {
+    pub(in super::super) fn publish(&self, name: char, nar: &[u8], references: &[char]) -> HashPart {
         let info = NarInfo {
             store_path: path(name),
             url: "x".into(),
@@ -44,12 +44,12 @@ impl Disk {
         path(name).hash_part()
     }
 
-    fn served(&self, name: &str) -> bool {
+    pub(in super::super) fn served(&self, name: &str) -> bool {
         self.tree.directory().join(name).exists()
     }
 }
 
-fn path(name: char) -> StorePath {
+pub(in super::super) fn path(name: char) -> StorePath {
     StorePath::parse_base_name(&format!("{}-{name}", name.to_string().repeat(32))).unwrap()
 }
 
@@ -57,7 +57,7 @@ fn contents(nar: &[u8]) -> Contents {
     Contents { file_hash: Hash::of(nar), file_size: nar.len() as u64 }
 }
 
-fn nar_name(nar: &[u8]) -> String {
+pub(in super::super) fn nar_name(nar: &[u8]) -> String {
     format!("nar/{}.nar", Hash::of(nar).to_nix32())
 }
 
@@ -105,12 +105,13 @@ fn what_is_taken_back_is_published_as_before() {
     let a = disk.publish('a', b"a", &[]);
     let before = fs::read(disk.tree.layout().narinfo(&a)).unwrap();
     disk.tree.remove(&a).unwrap();
-    let (info, _) = disk.tree.in_trash(&a).unwrap();
-    disk.tree.take_back(&info, &contents(b"a")).unwrap();
+    let (info, file) = disk.tree.take_back(&a).unwrap();
+    assert_eq!(fs::read(file.path()).unwrap(), b"a");
+    disk.tree.publish(&info, &contents(b"a"), file).unwrap();
     assert_eq!(fs::read(disk.tree.layout().narinfo(&a)).unwrap(), before);
     assert!(disk.served(&nar_name(b"a")) && disk.tree.holds(&a));
     assert_eq!(disk.tree.trashed(), []);
-    assert!(matches!(disk.tree.take_back(&info, &contents(b"a")), Err(TreeError::NotThere { .. })));
+    assert!(matches!(disk.tree.take_back(&a), Err(TreeError::NotThere { .. })));
 }
 
 #[test]

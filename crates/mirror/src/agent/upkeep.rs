@@ -1,0 +1,73 @@
+//! Keeps what is here: retention and room, and tells of both.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use granary_placement::report::{CapacityReport, RetentionReport};
+
+use super::status::Status;
+use crate::map::Doubt;
+use crate::metrics::Metrics;
+use crate::retention::Retention;
+use crate::sync::Demand;
+use crate::tree::Tree;
+
+/// What is done after each pass.
+#[derive(Debug)]
+pub(super) struct Upkeep {
+    tree: Arc<Tree>,
+    retention: Option<Arc<Mutex<Retention>>>,
+    /// Why the map may not be the newest; `None` where none is followed.
+    doubt: Option<Doubt>,
+    /// Why what clients brought here counts as wanted, whatever the policies say.
+    clients: Option<&'static str>,
+    status: Arc<Status>,
+    metrics: Arc<Metrics>,
+}
+
+impl Upkeep {
+    pub(super) fn new(
+        tree: Arc<Tree>,
+        retention: Option<Retention>,
+        doubt: Option<Doubt>,
+        clients: Option<&'static str>,
+        status: Arc<Status>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let retention = retention.map(|retention| Arc::new(Mutex::new(retention)));
+        Self { tree, retention, doubt, clients, status, metrics }
+    }
+
+    /// A pass has ended, which wanted this.
+    pub(super) async fn after_pass(&self, demand: Demand) {
+        self.retain(demand).await;
+        let capacity = self.tree.capacity();
+        let report =
+            CapacityReport { free: capacity.free(), full: capacity.full().map(|full| full.to_string()) };
+        self.metrics.upkeep.capacity(&report);
+        self.status.upkeep(|upkeep| upkeep.capacity = Some(report));
+    }
+
+    async fn retain(&self, demand: Demand) {
+        let Some(retention) = self.retention.clone() else { return };
+        let doubt = self.doubt.as_ref().and_then(|doubt| doubt.borrow().clone());
+        let demand = match doubt.or_else(|| self.clients.map(Into::into)) {
+            Some(reason) => Demand::Unknown(reason),
+            None => demand,
+        };
+        let waiting = match &demand {
+            Demand::Known(_) => None,
+            Demand::Unknown(reason) => Some(reason.clone()),
+        };
+        let step = move || {
+            // What it keeps in memory is whole after every step.
+            let mut retention = retention.lock().unwrap_or_else(PoisonError::into_inner);
+            retention.after_pass(demand.known())
+        };
+        let Ok(outcome) = tokio::task::spawn_blocking(step).await else { return };
+        self.metrics.upkeep.retention(&outcome);
+        let crate::retention::Outcome { unwanted, trashed, trashed_bytes, taken_out: _, emptied: _ } =
+            outcome;
+        let report = RetentionReport { unwanted, trashed, trashed_bytes, waiting };
+        self.status.upkeep(|upkeep| upkeep.retention = Some(report));
+    }
+}

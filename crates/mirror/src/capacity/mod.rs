@@ -1,0 +1,178 @@
+//! Room on the disk: before anything is taken in, there has to be enough for all of it, besides what is to stay free.
+//!
+//! A disk that is too full is not an error of the mirror: it goes on serving, says so, and takes things in again as soon as
+//! there is room. Nothing is deleted for lack of room.
+
+mod decide;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+pub use decide::{NoRoom, Rules, Space};
+
+/// Watches over one directory. Without [`Rules`] everything is let in, and the disk says when it is full.
+#[derive(Debug)]
+pub struct Capacity {
+    directory: PathBuf,
+    state: Mutex<State>,
+    /// Something that was let in has ended.
+    ended: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    rules: Option<Rules>,
+    /// Bytes of what was let in and has not ended.
+    pending: u64,
+    /// The smallest that was not let in, until there is room for it.
+    full: Option<NoRoom>,
+}
+
+/// The right to write so many bytes, until it is dropped: when they are written, and the filesystem counts them, or when
+/// they will never be.
+pub struct Room {
+    capacity: Arc<Capacity>,
+    bytes: u64,
+}
+
+impl Capacity {
+    /// Of the filesystem of this directory.
+    #[must_use]
+    pub fn of(directory: PathBuf) -> Arc<Self> {
+        Arc::new(Self { directory, state: Mutex::default(), ended: Notify::new() })
+    }
+
+    /// Sets what has to stay free.
+    pub fn limit(&self, rules: Option<Rules>) {
+        self.state().rules = rules;
+    }
+
+    /// Lets `bytes` in, or says why not. `held` is how many bytes of NAR files are there; a size that is only a bound
+    /// counts in full. When it is only for lack of room that others were given who have not written yet, this waits for
+    /// them. Whoever has a [`Room`] must not wait for another one.
+    pub async fn admit(self: &Arc<Self>, bytes: u64, held: impl Fn() -> u64) -> Result<Room, NoRoom> {
+        loop {
+            let mut ended = std::pin::pin!(self.ended.notified());
+            // From here on no end is missed.
+            ended.as_mut().enable();
+            match self.try_admit(bytes, held()) {
+                Some(result) => return result,
+                None => ended.await,
+            }
+        }
+    }
+
+    /// `None`: it may fit when the others have ended.
+    fn try_admit(self: &Arc<Self>, bytes: u64, held: u64) -> Option<Result<Room, NoRoom>> {
+        let free = self.free();
+        let mut state = self.state();
+        let rules = state.rules;
+        let space = Space { free, held, pending: state.pending };
+        let fits = |bytes| rules.map_or(Ok(()), |rules| decide::fits(&rules, space, bytes));
+        match fits(bytes) {
+            Ok(()) => {
+                // Something small that fits says nothing about what did not.
+                if state.full.as_ref().is_some_and(|full| fits(full.needed()).is_ok()) {
+                    state.full = None;
+                    info!(directory = %self.directory.display(), "there is room again; taking artifacts in");
+                }
+                state.pending = state.pending.saturating_add(bytes);
+                Some(Ok(Room { capacity: Arc::clone(self), bytes }))
+            }
+            Err(_) if state.pending > 0 => None,
+            Err(reason) => {
+                if state.full.is_none() {
+                    warn!(directory = %self.directory.display(), %reason, "not taking in what has no room, and serving on");
+                }
+                if state.full.as_ref().is_none_or(|full| reason.needed() <= full.needed()) {
+                    state.full = Some(reason.clone());
+                }
+                Some(Err(reason))
+            }
+        }
+    }
+
+    /// Why something was not let in, which would not be now either; of several the smallest.
+    #[must_use]
+    pub fn full(&self) -> Option<NoRoom> {
+        self.state().full.clone()
+    }
+
+    /// Bytes that may still be written; `None` when the filesystem does not say.
+    #[must_use]
+    pub fn free(&self) -> Option<u64> {
+        let space = nix::sys::statvfs::statvfs(&self.directory).ok()?;
+        // Their types differ between machines.
+        #[allow(clippy::useless_conversion, reason = "only on some machines")]
+        let (blocks, size) = (u64::from(space.blocks_available()), u64::from(space.fragment_size()));
+        blocks.checked_mul(size)
+    }
+
+    /// Whoever waits may try again.
+    fn end(&self, bytes: u64) {
+        let mut state = self.state();
+        state.pending = state.pending.saturating_sub(bytes);
+        drop(state);
+        self.ended.notify_waiters();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.capacity.end(self.bytes);
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Room({} bytes)", self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn capacity(keep_free: u64, max_size: Option<u64>) -> Arc<Capacity> {
+        let capacity = Capacity::of(std::env::temp_dir());
+        capacity.limit(Some(Rules { keep_free, max_size }));
+        capacity
+    }
+
+    #[tokio::test]
+    async fn what_was_let_in_counts_until_it_is_dropped() {
+        let capacity = capacity(0, Some(100));
+        let room = capacity.admit(60, || 0).await.unwrap();
+        let second = tokio::spawn({
+            let capacity = Arc::clone(&capacity);
+            async move { capacity.admit(60, || 0).await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        assert!(!second.is_finished(), "it waits for the first, and is not refused");
+        drop(room);
+        second.await.unwrap().unwrap();
+        assert_eq!(capacity.full(), None);
+        let error = capacity.admit(101, || 0).await.unwrap_err();
+        assert_eq!(capacity.full(), Some(error));
+        capacity.admit(100, || 0).await.unwrap();
+        assert!(capacity.full().is_some(), "something smaller had room");
+        capacity.limit(Some(Rules { keep_free: 0, max_size: Some(101) }));
+        capacity.admit(1, || 0).await.unwrap();
+        assert_eq!(capacity.full(), None, "it recovers by itself");
+    }
+
+    #[tokio::test]
+    async fn without_rules_everything_is_let_in() {
+        let capacity = Capacity::of("/nonexistent/directory".into());
+        capacity.admit(u64::MAX, || u64::MAX).await.unwrap();
+        assert_eq!(capacity.free(), None);
+    }
+}

@@ -1,0 +1,231 @@
+//! The scrub: everything that is published is read again within a period, at no more than a budget, and what has rotted is
+//! put right.
+//!
+//! * [`pace`]: how fast. Pure.
+//! * [`round`]: how far.
+//! * `check`: what is wrong with one artifact. `mend`: what is done about it.
+//!
+//! Hash parts are random, so reading in their order spreads over everything. The reading is that of
+//! `granary-mirror verify`.
+
+mod budget;
+mod check;
+mod mend;
+pub mod pace;
+pub mod round;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use granary_nix::{HashPart, PublicKeys};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::tree::Tree;
+use budget::Budget;
+use check::{Checked, Rot};
+use mend::Mended;
+use pace::{Progress, Rules};
+use round::Round;
+
+/// Where the round is kept, below `.granary`.
+const STATE: &str = "scrub.json";
+/// How often it is kept, in reads of artifacts that come fast, and in time.
+const KEEP_EVERY: Duration = Duration::from_secs(30);
+/// The longest pause without a look at what there is now.
+const LOOK: Duration = Duration::from_mins(10);
+/// Artifacts that are listed at once.
+const BATCH: usize = 256;
+/// What reading a narinfo counts for.
+const NARINFO: u64 = 4 << 10;
+/// After so many errors of the disk in a row nothing more is set aside: a disk or a cable that fails is no reason to take
+/// everything out.
+const MAX_READ_ERRORS: u32 = 4;
+
+/// How far the scrub is, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The round.
+    pub round: Round,
+    /// Artifacts that are to be read in it.
+    pub artifacts: u64,
+    /// Bytes that are to be read in it.
+    pub total: u64,
+    /// Why it will not end within its period.
+    pub late: Option<String>,
+    /// Why nothing is set aside.
+    pub failing: Option<String>,
+}
+
+/// Who watches the scrub. Every method must return at once.
+pub trait Watcher: Send + Sync {
+    /// How far it is now.
+    fn standing(&self, standing: &Standing);
+    /// An artifact was read.
+    fn read(&self, bytes: u64);
+    /// Something was rotten: `nar`, `narinfo` or `catalog`. `missing`: a pass has to get it again.
+    fn rotten(&self, kind: &'static str, missing: bool);
+}
+
+/// Reads a tree again and again.
+pub struct Scrubber {
+    tree: Arc<Tree>,
+    keys: PublicKeys,
+    rules: Rules,
+    round: Round,
+    kept: tokio::time::Instant,
+    was_late: bool,
+    read_errors: u32,
+}
+
+impl Scrubber {
+    /// Goes on where the scrub before it was. `keys` are those of all sources.
+    #[must_use]
+    pub fn open(tree: Arc<Tree>, keys: PublicKeys, rules: Rules) -> Self {
+        let kept = tree.state(STATE).and_then(|json| serde_json::from_slice(&json).ok());
+        let round = kept.unwrap_or_else(|| Round::first(Timestamp::now()));
+        let kept = tokio::time::Instant::now();
+        Self { tree, keys, rules, round, kept, was_late: false, read_errors: 0 }
+    }
+
+    /// Scrubs until `stop`.
+    pub async fn run(mut self, watcher: &dyn Watcher, stop: CancellationToken) {
+        let mut budget = Some(Budget::new(self.rules.bandwidth, stop.clone()));
+        'rounds: while !stop.is_cancelled() {
+            let batch = self.tree.next_after(self.round.after.as_ref(), BATCH);
+            if batch.is_empty() && self.round.after.is_some() {
+                self.end_round(watcher).await;
+            } else if batch.is_empty() {
+                self.wait(LOOK.min(self.rules.period / 10), &stop).await;
+            }
+            for hash in batch {
+                self.wait_until_due(watcher, &stop).await;
+                let Some(now) = budget.take().filter(|_| !stop.is_cancelled()) else { break 'rounds };
+                budget = self.one(hash, now, watcher).await;
+                if self.kept.elapsed() >= KEEP_EVERY {
+                    self.keep().await;
+                }
+            }
+        }
+        self.keep().await;
+    }
+
+    /// Reads one artifact, and does what has to be done about it. Gives the budget back, unless the scrub has to end.
+    async fn one(&mut self, hash: HashPart, mut budget: Budget, watcher: &dyn Watcher) -> Option<Budget> {
+        let (tree, keys) = (Arc::clone(&self.tree), self.keys.clone());
+        let work = move || (check::check(&tree, &hash, &keys, &mut budget), budget);
+        let (checked, budget) = tokio::task::spawn_blocking(work).await.ok()?;
+        let bytes = match checked {
+            Checked::Stopped => return Some(budget),
+            Checked::Good(bytes) => {
+                self.read_errors = 0;
+                bytes
+            }
+            Checked::Rotten(rot) => {
+                self.rotten(hash, rot, watcher).await;
+                0
+            }
+        };
+        self.round.read(hash, bytes + NARINFO);
+        watcher.read(bytes);
+        Some(budget)
+    }
+
+    async fn rotten(&mut self, artifact: HashPart, rot: Rot, watcher: &dyn Watcher) {
+        let (kind, fault) = (rot.kind(), rot.fault().clone());
+        if rot.is_read_error() {
+            self.read_errors = self.read_errors.saturating_add(1);
+            if self.read_errors > MAX_READ_ERRORS {
+                error!(%artifact, %fault, "the disk cannot be read; nothing more is set aside for that");
+                return;
+            }
+        } else {
+            self.read_errors = 0;
+        }
+        self.round.rotten += 1;
+        let tree = Arc::clone(&self.tree);
+        let Ok(mended) = tokio::task::spawn_blocking(move || mend::mend(&tree, &artifact, &rot)).await else {
+            return;
+        };
+        match mended {
+            Ok(Mended::Here) => {
+                warn!(%artifact, kind, reason = %fault.reason, %fault, "a file had rotted; written again");
+                watcher.rotten(kind, false);
+            }
+            Ok(Mended::SetAside(all)) => {
+                warn!(%artifact, kind, reason = %fault.reason, %fault, artifacts = all.len(), "a file has rotted; set aside, to be had again");
+                watcher.rotten(kind, true);
+            }
+            Err(error) => {
+                error!(%artifact, kind, reason = %fault.reason, %fault, %error, "a file has rotted and cannot be set aside");
+            }
+        }
+        // What was found must not be lost with the process.
+        self.keep().await;
+    }
+
+    async fn end_round(&mut self, watcher: &dyn Watcher) {
+        info!(artifacts = self.round.artifacts, bytes = self.round.bytes, "everything has been read again");
+        self.round = self.round.next(Timestamp::now());
+        self.keep().await;
+        watcher.standing(&self.standing());
+    }
+
+    async fn wait_until_due(&mut self, watcher: &dyn Watcher, stop: &CancellationToken) {
+        loop {
+            let standing = self.standing();
+            let is_late = standing.late.is_some();
+            if let Some(reason) = standing.late.as_ref().filter(|_| !self.was_late) {
+                warn!(reason, "the scrub will not read everything within its period");
+            }
+            self.was_late = is_late;
+            let pause = pace::pause(&self.rules, self.progress(standing.total));
+            watcher.standing(&standing);
+            if pause.is_zero() || stop.is_cancelled() {
+                return;
+            }
+            self.wait(pause.min(LOOK), stop).await;
+        }
+    }
+
+    fn progress(&self, total: u64) -> Progress {
+        let elapsed = Timestamp::now().duration_since(self.round.began);
+        // A clock that went back: as if the round had just begun.
+        let elapsed = elapsed.try_into().unwrap_or(Duration::ZERO);
+        Progress { elapsed, done: self.round.bytes, total }
+    }
+
+    /// How far it is now. In memory.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let totals = self.tree.totals();
+        let total = totals.bytes + totals.artifacts * NARINFO;
+        let late = pace::is_late(&self.rules, self.progress(total)).then(|| {
+            let needed = pace::needed(&self.rules, total).as_secs();
+            let period = self.rules.period.as_secs();
+            format!(
+                "reading {total} bytes at {} bytes a second takes {needed} s, and the period is {period} s",
+                self.rules.bandwidth
+            )
+        });
+        let failing = (self.read_errors > MAX_READ_ERRORS).then(|| "the disk cannot be read".to_owned());
+        Standing { round: self.round.clone(), artifacts: totals.artifacts, total, late, failing }
+    }
+
+    async fn wait(&self, pause: Duration, stop: &CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    async fn keep(&mut self) {
+        self.kept = tokio::time::Instant::now();
+        let (tree, json) = (Arc::clone(&self.tree), serde_json::to_vec(&self.round).unwrap_or_default());
+        let kept = tokio::task::spawn_blocking(move || tree.keep_state(STATE, &json)).await;
+        if let Ok(Err(error)) = kept {
+            warn!(%error, "the progress of the scrub cannot be kept");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The reading of one artifact: the same for the check of a whole tree and for the scrub.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use granary_fetch::{Expected, Fault, Verified, narinfo};
+use granary_nix::{HashPart, NarInfo, PublicKeys, served_nar_name};
+use granary_placement::report::RefusalReason;
+
+/// Reads a narinfo of a tree of ours: it parses, is about this hash part, is signed by one of `keys`, and names its NAR
+/// file as we do.
+pub(crate) fn read_narinfo(path: &Path, hash: &HashPart, keys: &PublicKeys) -> Result<NarInfo, Fault> {
+    let text = super::narinfos::read_bounded(path)
+        .map_err(|error| Fault::new(RefusalReason::Disk, error.to_string()))?;
+    let info = narinfo::admit_signed(&text, hash, keys)?;
+    // Whatever an upstream's URL may be, ours names a file of this tree and nothing else.
+    let ours = served_nar_name(info.file_hash.unwrap_or(info.nar_hash), info.compression);
+    if info.url == ours {
+        return Ok(info);
+    }
+    let message = format!("URL is {:?}; in a tree of ours it is {ours:?}", info.url);
+    Err(Fault::new(RefusalReason::ForbiddenUrl, message))
+}
+
+/// Reads the NAR file that a published narinfo names, once, through what `through` makes of it. The outer error is that of
+/// reading; a file that is not there is a fault.
+pub(crate) fn read_nar<R: Read>(
+    directory: &Path,
+    info: &NarInfo,
+    through: impl FnOnce(File) -> R,
+) -> io::Result<Result<Verified, Fault>> {
+    if info.file_hash.is_none() || info.file_size.is_none() {
+        let message = "the narinfo does not state FileHash and FileSize";
+        return Ok(Err(Fault::new(RefusalReason::FileHash, message)));
+    }
+    match File::open(directory.join(&info.url)) {
+        Ok(file) => Expected::from(info).check(through(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let message = format!("its NAR file {} is not there", info.url);
+            Ok(Err(Fault::new(RefusalReason::NotFound, message)))
+        }
+        Err(error) => Err(error),
+    }
+}

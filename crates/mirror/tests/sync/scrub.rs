@@ -1,0 +1,245 @@
+//! Rot on the disk, found by the scrub, set aside, and repaired by the next pass.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use granary_mirror::scrub::pace::Rules;
+use granary_mirror::scrub::{Scrubber, Standing, Watcher};
+use granary_mirror::sync::{Job, Syncer};
+use granary_mirror::tree::Tree;
+use granary_mirror::verify::verify_tree;
+use granary_nix::StorePath;
+use granary_placement::report::RefusalReason;
+use tokio_util::sync::CancellationToken;
+
+use super::common::{Cache, Upstream, job, mirror, source};
+use super::{clean, is_visible};
+
+/// Fast enough for a test: the whole tree in no time, again and again.
+const FAST: Rules = Rules { period: Duration::from_millis(10), bandwidth: 1 << 30 };
+
+#[derive(Default)]
+struct Seen {
+    rotten: Mutex<Vec<(&'static str, bool)>>,
+    standing: Mutex<Option<Standing>>,
+    stop: CancellationToken,
+    /// How often everything is to be read.
+    rounds: Mutex<u32>,
+}
+
+impl Watcher for Seen {
+    fn standing(&self, standing: &Standing) {
+        let mut last = self.standing.lock().unwrap();
+        let ended = last.as_ref().is_some_and(|last| last.round.ended != standing.round.ended);
+        let mut rounds = self.rounds.lock().unwrap();
+        *rounds = rounds.saturating_sub(u32::from(ended));
+        if *rounds == 0 {
+            self.stop.cancel();
+        }
+        *last = Some(standing.clone());
+    }
+
+    fn read(&self, _bytes: u64) {}
+
+    fn rotten(&self, kind: &'static str, missing: bool) {
+        self.rotten.lock().unwrap().push((kind, missing));
+    }
+}
+
+struct Site {
+    cache: Cache,
+    upstream: Upstream,
+    directory: tempfile::TempDir,
+    tree: Arc<Tree>,
+    syncer: Syncer,
+    job: Job,
+    library: StorePath,
+    app: StorePath,
+}
+
+impl Site {
+    /// A library, and an application that needs it.
+    async fn new() -> Self {
+        let mut cache = Cache::new("test-1");
+        let library = cache.add_sized("library", &[], 100_000);
+        let app = cache.add("app", &[&library]);
+        let upstream = Upstream::of(&cache).await;
+        let directory = tempfile::tempdir().unwrap();
+        let (tree, syncer) = mirror(directory.path());
+        let job = job(vec![source(&upstream, &cache.keys(), 40)], &[&app]);
+        assert!(syncer.pass(&job, &()).await.is_synced());
+        Self { cache, upstream, directory, tree, syncer, job, library, app }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn nar(&mut self, path: &StorePath) -> PathBuf {
+        let url = self.cache.get(path).info.url.clone();
+        self.path().join(url)
+    }
+
+    fn narinfo(&self, path: &StorePath) -> PathBuf {
+        self.path().join(path.hash_part().narinfo_name())
+    }
+
+    fn in_catalog(&self, path: &StorePath) -> PathBuf {
+        self.path().join(".granary/catalog").join(path.hash_part().narinfo_name())
+    }
+
+    /// Reads everything at least once, and says what was rotten.
+    async fn scrub(&self) -> Vec<(&'static str, bool)> {
+        let seen = Seen { rounds: Mutex::new(2), ..Seen::default() };
+        Scrubber::open(Arc::clone(&self.tree), self.cache.keys(), FAST).run(&seen, seen.stop.clone()).await;
+        seen.rotten.into_inner().unwrap()
+    }
+
+    async fn repaired(&self) {
+        assert!(self.syncer.pass(&self.job, &()).await.is_synced());
+        assert_eq!(clean(self.path(), &self.cache.keys()).artifacts, 2);
+        assert_eq!(self.scrub().await, [], "nothing is rotten any more");
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_bit_is_found_and_repaired_while_referrers_stay() {
+    let mut site = Site::new().await;
+    let (library, app) = (site.library.clone(), site.app.clone());
+    let nar = site.nar(&library);
+    let good = fs::read(&nar).unwrap();
+    let mut bad = good.clone();
+    bad[50_000] ^= 0x10;
+    fs::write(&nar, &bad).unwrap();
+    assert!(site.syncer.pass(&site.job, &()).await.published == 0, "a pass does not read what is there");
+
+    assert_eq!(site.scrub().await, [("nar", true)]);
+    assert!(!nar.exists() && !is_visible(site.path(), &library), "nobody gets the bad bytes any more");
+    assert!(
+        is_visible(site.path(), &app) && site.in_catalog(&library).exists(),
+        "its narinfo is still answered"
+    );
+    let record = site.tree.quarantined(&library.hash_part()).unwrap();
+    assert_eq!(record.refusal.reason, RefusalReason::FileHash);
+    assert_eq!(record.refusal.store_path, library.to_string());
+    let kept = site.path().join(".granary/quarantine").join(nar.file_name().unwrap());
+    assert_eq!(fs::read(kept).unwrap(), bad, "kept for people to look at");
+    assert_eq!(clean(site.path(), &site.cache.keys()).artifacts, 1);
+
+    site.upstream.take_asked();
+    site.repaired().await;
+    assert_eq!(fs::read(&nar).unwrap(), good);
+    assert!(site.upstream.take_asked().iter().any(|asked| nar.ends_with(&asked.path)));
+    assert!(site.tree.quarantined(&library.hash_part()).is_none());
+}
+
+#[tokio::test]
+async fn files_that_are_cut_gone_or_no_files_are_found() {
+    let mut site = Site::new().await;
+    let library = site.library.clone();
+    let nar = site.nar(&library);
+    let good = fs::read(&nar).unwrap();
+    fs::write(&nar, &good[..70_000]).unwrap();
+    assert_eq!(site.scrub().await, [("nar", true)]);
+    site.repaired().await;
+    fs::remove_file(&nar).unwrap();
+    assert_eq!(site.scrub().await, [("nar", true)]);
+    site.repaired().await;
+    // Reading a directory fails as reading a bad disk does: with an error, and not with other bytes.
+    fs::remove_file(&nar).unwrap();
+    fs::create_dir(&nar).unwrap();
+    assert_eq!(site.scrub().await, [("nar", true)]);
+    let record = site.tree.quarantined(&library.hash_part()).unwrap();
+    assert_eq!(record.refusal.reason, RefusalReason::Disk);
+    fs::remove_dir(&nar).unwrap();
+    site.repaired().await;
+}
+
+#[tokio::test]
+async fn rotten_narinfos_are_written_again_from_each_other() {
+    let site = Site::new().await;
+    let (published, catalog) = (site.narinfo(&site.library), site.in_catalog(&site.library));
+    let text = fs::read_to_string(&published).unwrap();
+    site.upstream.take_asked();
+    for (path, kind) in [(&published, "narinfo"), (&catalog, "catalog")] {
+        for rotten in ["rotten".to_owned(), text.replace("NarSize: ", "NarSize: 1"), String::new()] {
+            fs::write(path, &rotten).unwrap();
+            assert_eq!(site.scrub().await, [(kind, false)], "{rotten}");
+            assert_eq!(fs::read_to_string(path).unwrap(), text);
+        }
+    }
+    assert_eq!(site.upstream.take_asked(), [], "nobody was asked for that");
+    fs::write(&published, "rotten").unwrap();
+    fs::write(&catalog, "rotten").unwrap();
+    assert_eq!(site.scrub().await[0], ("narinfo", true));
+    assert!(!published.exists(), "rather none than a bad one");
+    site.repaired().await;
+    assert_eq!(fs::read_to_string(&published).unwrap(), text);
+}
+
+#[tokio::test]
+async fn a_key_that_is_trusted_no_longer_is_no_rot() {
+    let site = Site::new().await;
+    let seen = Seen { rounds: Mutex::new(2), ..Seen::default() };
+    let other = Cache::new("other-1").keys();
+    Scrubber::open(Arc::clone(&site.tree), other, FAST).run(&seen, seen.stop.clone()).await;
+    assert_eq!(*seen.rotten.lock().unwrap(), []);
+    assert_eq!(clean(site.path(), &site.cache.keys()).artifacts, 2);
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_be_read_is_not_emptied_for_it() {
+    let mut cache = Cache::new("test-1");
+    let paths: Vec<StorePath> = (0..12).map(|number| cache.add(&format!("p{number}"), &[])).collect();
+    let upstream = Upstream::of(&cache).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (tree, syncer) = mirror(directory.path());
+    let job = job(vec![source(&upstream, &cache.keys(), 40)], &paths.iter().collect::<Vec<_>>());
+    assert!(syncer.pass(&job, &()).await.is_synced());
+    for path in &paths {
+        let nar = directory.path().join(&cache.get(path).info.url);
+        fs::remove_file(&nar).unwrap();
+        fs::create_dir(&nar).unwrap();
+    }
+    let seen = Seen { rounds: Mutex::new(1), ..Seen::default() };
+    Scrubber::open(Arc::clone(&tree), cache.keys(), FAST).run(&seen, seen.stop.clone()).await;
+    assert_eq!(seen.rotten.lock().unwrap().len(), 4);
+    assert_eq!(tree.totals().artifacts, 8);
+    assert!(seen.standing.lock().unwrap().as_ref().unwrap().failing.is_some(), "and it says so");
+}
+
+#[tokio::test]
+async fn it_goes_on_where_it_was_and_says_when_the_budget_is_too_small() {
+    let site = Site::new().await;
+    // The first artifact is due at once, the second after most of the period.
+    let slow = Rules { period: Duration::from_hours(24), bandwidth: 1 << 20 };
+    let read_one = async |rules| {
+        let seen = Seen { rounds: Mutex::new(9), ..Seen::default() };
+        let scrub = Scrubber::open(Arc::clone(&site.tree), site.cache.keys(), rules);
+        // It is stopped by whoever waits for it.
+        let stop = seen.stop.clone();
+        tokio::join!(scrub.run(&seen, stop.clone()), async {
+            loop {
+                let read = seen.standing.lock().unwrap().as_ref().map_or(0, |last| last.round.artifacts);
+                if read > 0 {
+                    break stop.cancel();
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        seen.standing.into_inner().unwrap().unwrap()
+    };
+    let standing = read_one(slow).await;
+    assert_eq!((standing.round.artifacts, standing.artifacts, standing.late), (1, 2, None));
+    let again = read_one(slow).await;
+    assert_eq!(again.round, standing.round, "nothing was read twice");
+    let hopeless = Rules { period: Duration::from_secs(1), bandwidth: 10_000 };
+    let standing = read_one(hopeless).await;
+    assert!(standing.late.as_ref().unwrap().contains("10000 bytes a second"), "{standing:?}");
+    // Without the document it begins anew.
+    fs::write(site.path().join(".granary/scrub.json"), "damaged").unwrap();
+    assert_eq!(read_one(slow).await.round.artifacts, 1);
+    assert_eq!(verify_tree(site.path(), &site.cache.keys()).unwrap().faults, []);
+}
