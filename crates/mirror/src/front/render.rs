@@ -86,6 +86,12 @@ const PUSH: &str = r#"            error_log stderr warn;
             }
 "#;
 
+/// With push: what is decided for a narinfo before its method is looked at would answer a PUT too.
+const PUSH_NARINFO: &str = "            if ($request_method = PUT) {
+                return 405;
+            }
+";
+
 /// How the agent is asked for the page: it is on this machine, and quick or dead.
 const PAGE: &str = r#"            proxy_http_version 1.1;
             proxy_set_header Connection "";
@@ -189,6 +195,7 @@ pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
         .replace("@OWN@", &reachable(*listen).ip().to_string())
         .replace("@LISTEN@", &listen.to_string())
         .replace("@PUSH_SERVER@", if *push { PUSH_SERVER } else { "" })
+        .replace("@PUSH_NARINFO@", if *push { PUSH_NARINFO } else { "" })
         .replace("@PUSH@", if *push { PUSH } else { "" })
         .replace("@AGENT@", &reachable(*agent).to_string())
         .replace("@CACHE_INFO@", &quoted(cache_info))
@@ -244,6 +251,8 @@ mod tests {
                 && conf(true).contains("client_max_body_size 0;")
         );
         assert!(conf(true).contains("proxy_request_buffering off;"));
+        // Once for narinfos, whose location decides by the disk before it looks at the method, and once for all.
+        assert_eq!(conf(true).matches("if ($request_method = PUT)").count(), 2);
     }
 
     fn one_list() -> Lists {

@@ -1,6 +1,7 @@
 //! A narinfo with its NAR file: verified like a pull, and published.
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use granary_fetch::{Expected, Fault, Verified, narinfo};
@@ -36,8 +37,11 @@ impl Push {
             let message = format!("its reference {reference} is not here; push that first");
             return Err(Fault::new(RefusalReason::MissingReference, message).into());
         }
+        let name = nar_name(&info)?;
+        // Two artifacts can have one content: the second finds the file in the tree.
+        let _turn = self.turns.of(name).await;
         let Ok(_decoder) = self.decoders.acquire().await else { return Err(Refused::busy()) };
-        let (verified, file) = self.nar_of(&info).await?;
+        let (verified, file) = self.nar_of(&info, name).await?;
         let _alone = self.publishing.lock().await;
         if self.is_known(&info)? {
             return Ok(Admitted::Known);
@@ -67,15 +71,10 @@ impl Push {
     }
 
     /// The NAR file, whose bytes are right. A file that is not is gone.
-    async fn nar_of(&self, info: &NarInfo) -> Result<(Verified, TempFile), Refused> {
-        let name = info.url.strip_prefix("nar/").filter(|name| is_file_name(name)).ok_or_else(|| {
-            Fault::new(RefusalReason::ForbiddenUrl, format!("URL is {:?}; push to nar/<name>", info.url))
-        })?;
+    async fn nar_of(&self, info: &NarInfo, name: &str) -> Result<(Verified, TempFile), Refused> {
         let file = self.tree.temp();
         let uploaded = self.incoming.take(name, file.path()).map_err(Refused::disk)?;
-        let held = info.file_hash.map(|hash| served_nar_name(hash, info.compression));
-        let held =
-            held.map(|name| self.tree.layout().served(&name)).filter(|path| !uploaded && path.exists());
+        let held = if uploaded { None } else { self.held(info) };
         if !uploaded && held.is_none() {
             let message = format!("its NAR file {} has not been uploaded", info.url);
             return Err(Fault::new(RefusalReason::NotFound, message).into());
@@ -93,6 +92,23 @@ impl Push {
         let (checked, file) = checked.map_err(Refused::disk)?;
         Ok((checked?, file))
     }
+
+    /// Where the tree has the NAR file already: for another artifact, or in the trash, from which clients are answered too.
+    /// Nix asks for the file before it sends one.
+    fn held(&self, info: &NarInfo) -> Option<PathBuf> {
+        let layout = self.tree.layout();
+        let ours = info.file_hash.map(|hash| served_nar_name(hash, info.compression));
+        let names = ours.into_iter().chain([info.url.clone()]);
+        names.flat_map(|name| [layout.served(&name), layout.trash_served(&name)]).find(|path| path.is_file())
+    }
+}
+
+/// The file of `nar/` that the narinfo names.
+fn nar_name(info: &NarInfo) -> Result<&str, Refused> {
+    let name = info.url.strip_prefix("nar/").filter(|name| is_file_name(name));
+    name.ok_or_else(|| {
+        Fault::new(RefusalReason::ForbiddenUrl, format!("URL is {:?}; push to nar/<name>", info.url)).into()
+    })
 }
 
 /// Marks the artifact as kept before it is visible, so that no crash leaves one that retention would take.

@@ -105,6 +105,14 @@ impl Incoming {
         fs::rename(self.directory.join(name), to).map(|()| true)
     }
 
+    /// Removes what waits under `name`, if anything does.
+    pub(super) fn discard(&self, name: &str) {
+        let mut state = self.state();
+        if state.waiting.remove(name).is_some() {
+            remove(&self.directory.join(name));
+        }
+    }
+
     /// Removes what has waited too long.
     pub(super) fn sweep(&self, now: SystemTime) {
         let directory = &self.directory;

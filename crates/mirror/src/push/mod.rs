@@ -5,6 +5,7 @@
 //! * [`request`]: what a path of a PUT means.
 //! * [`incoming`]: NAR files that wait for their narinfo, seen by nobody.
 //! * [`body`]: request bodies, bounded.
+//! * [`turns`]: one after the other, for each NAR file.
 //! * [`admit`]: a narinfo with its NAR file, verified like a pull, and published.
 //! * [`refused`]: why a request is refused, in words that Nix shows.
 //!
@@ -19,12 +20,13 @@ mod refused;
 mod request;
 pub mod settings;
 mod tokens;
+mod turns;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
-use granary_nix::{HashPart, StorePath};
+use granary_nix::{HashPart, NarInfo, StorePath};
 use http::{Method, Request, Response, StatusCode, header};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +38,7 @@ use refused::Refused;
 use request::Upload;
 use settings::Push as Settings;
 use tokens::Tokens;
+use turns::Turns;
 
 pub use refused::Reason;
 pub use tokens::TokensError;
@@ -66,6 +69,7 @@ pub struct Push {
     uploads: Semaphore,
     /// Held while a NAR file is verified.
     decoders: Semaphore,
+    turns: Turns,
     /// Held while an artifact becomes visible, so that two for one path do not meet.
     publishing: tokio::sync::Mutex<()>,
     max_nar_size: Option<u64>,
@@ -106,7 +110,8 @@ impl Push {
         let incoming = Incoming::open(tree.layout().incoming(), SystemTime::now())?;
         let (uploads, decoders) = (Semaphore::new(UPLOADS), Semaphore::new(decoders.max(1)));
         let publishing = tokio::sync::Mutex::default();
-        Ok(Self { settings, tokens, tree, incoming, uploads, decoders, publishing, max_nar_size })
+        let turns = Turns::default();
+        Ok(Self { settings, tokens, tree, incoming, uploads, decoders, turns, publishing, max_nar_size })
     }
 
     /// Answers a PUT.
@@ -175,6 +180,12 @@ impl Push {
             Ok(admit::Admitted::Known) => (empty(StatusCode::OK), Event::Nothing),
             Err(refused) => {
                 warn!(who, %hash, reason = refused.message(), "a pushed artifact is refused");
+                if refused.is_final()
+                    && let Ok(info) = NarInfo::parse(text)
+                    && let Some(name) = info.url.strip_prefix("nar/")
+                {
+                    self.incoming.discard(name);
+                }
                 let event = match refused.refusal(&hash, who) {
                     Some(refusal) => Event::Refused { hash, refusal },
                     None => Event::Rejected(refused.reason()),

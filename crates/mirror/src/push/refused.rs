@@ -121,6 +121,12 @@ impl Refused {
         self.reason
     }
 
+    /// Whether the same narinfo will be refused again, whatever else comes, so that its NAR file need not wait any longer.
+    pub(super) fn is_final(&self) -> bool {
+        let awaits = matches!(self.fault, Some(RefusalReason::MissingReference | RefusalReason::NotFound));
+        !awaits && matches!(self.reason, Reason::Invalid | Reason::Conflict | Reason::TooLarge)
+    }
+
     pub(super) fn message(&self) -> &str {
         &self.message
     }

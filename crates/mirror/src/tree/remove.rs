@@ -37,7 +37,8 @@ impl Tree {
     /// Takes published artifacts out, into the trash: those of `hashes` to which nothing refers that stays. Which ones
     /// they were, in the order in which they went, referrers first. Costs a few syncs however many they are.
     ///
-    /// What an artifact's narinfo does not tell any more, because it cannot be read, is left where it is.
+    /// What has the mark of something that is kept stays, whoever asks. What an artifact's narinfo does not tell any more,
+    /// because it cannot be read, is left where it is.
     pub fn remove_all(&self, hashes: &[HashPart]) -> Result<Vec<HashPart>, TreeError> {
         let _nothing_comes = write(&self.gate);
         let leaving = self.leaving(hashes);
@@ -83,8 +84,9 @@ impl Tree {
             let info = read_narinfo(&self.layout.narinfo(hash))?;
             (info.store_path.hash_part() == *hash).then_some(Leaving { hash: *hash, held, info })
         };
+        let loose = hashes.iter().filter(|hash| !self.is_kept(hash));
         let mut all: HashMap<HashPart, Leaving> =
-            hashes.iter().filter_map(|hash| Some((*hash, read_one(hash)?))).collect();
+            loose.filter_map(|hash| Some((*hash, read_one(hash)?))).collect();
         let order = references_first(&all.keys().copied().collect(), |hash| {
             let references =
                 all.get(hash).map(|leaving| leaving.info.references.as_slice()).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use super::support::{Artifact, Corpus, Site, config, eventually, folder, noise, run, text, tools};
+use super::support::{Artifact, Corpus, Site, Upstream, config, eventually, folder, noise, run, text, tools};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_granary-mirror");
 
@@ -263,6 +263,31 @@ async fn an_export_that_is_killed_in_the_middle_shows_nothing_half_and_goes_on()
     assert_eq!(code, Some(0), "{error}");
     assert!(is_visible(&fixture.stick(), other));
     fixture.clean(3);
+}
+
+#[tokio::test]
+async fn an_export_can_come_from_a_cache_behind_http() {
+    if !tools() {
+        return;
+    }
+    let fixture = Fixture::new();
+    let [_, app, other] = &fixture.artifacts;
+    let upstream = Upstream::serve(&fixture.corpus.cache).await;
+    let (to, key, url) = (fixture.stick(), fixture.corpus.key.clone(), upstream.url.clone());
+    let export = |more: Vec<String>| {
+        let (to, key, url) = (to.clone(), key.clone(), url.clone());
+        tokio::task::spawn_blocking(move || {
+            let more: Vec<&str> = more.iter().map(String::as_str).collect();
+            run(&[&["export", "--from", &url, "--to", text(&to), "--public-key", &key], &more[..]].concat())
+        })
+    };
+    let (code, _, error) = export(vec![]).await.unwrap();
+    assert_eq!(code, Some(1));
+    assert!(error.contains("say with --store-path what to take"), "{error}");
+    let (code, _, error) = export(vec!["--store-path".into(), app.path.clone()]).await.unwrap();
+    assert_eq!(code, Some(0), "{error}");
+    assert!(error.contains("copied 2 artifacts") && !is_visible(&to, other), "{error}");
+    fixture.clean(2);
 }
 
 /// Runs a shell script as root of a mount namespace of its own; `None` where that is not allowed.

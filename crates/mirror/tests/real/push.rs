@@ -111,6 +111,7 @@ async fn nix_copies_to_it_and_another_store_substitutes_from_it() {
     let error = failed(&fixture.copy(TOKEN, ""));
     assert!(error.contains("422") && error.contains("unsigned: "), "{error}");
     assert!(!fixture.is_visible(library) && !fixture.is_visible(app));
+    assert!(fixture.incoming().is_empty(), "what is refused for good does not wait");
 
     let copied = fixture.copy(TOKEN, &fixture.signed());
     assert!(copied.status.success(), "{}\n{}", String::from_utf8_lossy(&copied.stderr), mirror.log());

@@ -147,3 +147,17 @@ fn an_artifact_says_its_size_and_when_it_was_published() {
     assert_eq!((hash, again.file_size), (a, 3));
     assert!(again.at.unwrap().duration_since(before).abs() < jiff::SignedDuration::from_hours(1));
 }
+
+#[test]
+fn what_is_kept_stays_with_all_that_it_references() {
+    let disk = Disk::new();
+    let (a, b) = (disk.publish('a', b"a", &[]), disk.publish('b', b"b", &['a']));
+    let c = disk.publish('c', b"c", &['a']);
+    disk.tree.keep(&b, "push ci").unwrap();
+    assert_eq!(disk.tree.remove_all(&[a, b, c]).unwrap(), [c]);
+    let disk = disk.again();
+    assert_eq!(disk.tree.remove_all(&[a, b]).unwrap(), []);
+    assert!(disk.tree.holds(&a) && disk.tree.holds(&b));
+    disk.tree.unkeep(&b).unwrap();
+    assert_eq!(disk.tree.remove_all(&[a, b]).unwrap(), [b, a]);
+}
