@@ -34,7 +34,7 @@ pub struct Seen {
     /// Published artifacts that nobody wants, and the count at which that was first seen.
     #[serde(with = "by_name")]
     unwanted: BTreeMap<HashPart, u64>,
-    /// Artifacts in the trash, and the count at which they were first seen there, or were last wanted.
+    /// Artifacts in the trash, and the count at which they were first seen there unwanted.
     #[serde(with = "by_name")]
     trashed: BTreeMap<HashPart, u64>,
 }
@@ -111,10 +111,11 @@ impl Machine {
         let there: HashSet<&HashPart> = trashed.iter().map(|(hash, _)| hash).collect();
         self.seen.trashed.retain(|hash, _| there.contains(hash));
         for (hash, _) in trashed {
-            let since = self.seen.trashed.entry(*hash).or_insert(clock);
-            // It is on its way back.
+            // What is wanted is on its way back, and begins anew when that is over.
             if wanted.contains(hash) {
-                *since = clock;
+                self.seen.trashed.remove(hash);
+            } else {
+                self.seen.trashed.entry(*hash).or_insert(clock);
             }
         }
 

@@ -90,6 +90,8 @@ fn what_is_wanted_again_begins_anew() {
     assert_eq!(mirror.days(100, Some("a")), []);
     assert_eq!(mirror.trashed, [(hash('a'), true)]);
     mirror.days(7, Some(""));
+    assert_eq!(mirror.trashed, [(hash('a'), true)], "the day on which it was wanted does not count");
+    mirror.days(1, Some(""));
     assert_eq!(mirror.trashed, [(hash('a'), false)]);
 }
 
