@@ -167,6 +167,11 @@ impl Push {
             Ok(part) => part,
             Err(refused) => return Err((refused, body)),
         };
+        // In chunks, nobody knows how much comes: then there has to be room at all.
+        let _room = match self.tree.admit(length.unwrap_or(0)).await {
+            Ok(room) => room,
+            Err(full) => return Err((Refused::disk(full), body)),
+        };
         let mut body = body.into_data_stream();
         part.write(&mut body).await.map_err(|refused| (refused, Body::from_stream(body)))
     }
@@ -207,4 +212,51 @@ fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use granary_nix::CacheInfo;
+
+    use super::*;
+    use crate::capacity::Rules;
+
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+    fn push(directory: &std::path::Path) -> Push {
+        let token_file = directory.join("tokens");
+        std::fs::write(&token_file, TOKEN).unwrap();
+        let tree = Arc::new(Tree::open(&directory.join("tree"), &CacheInfo::default()).unwrap());
+        let settings =
+            Settings { token_file, max_size: 1 << 20, public_keys: granary_nix::PublicKeys::default() };
+        Push::new(settings, tree, 1, None).unwrap()
+    }
+
+    fn nar(token: &str, body: &'static str) -> Request<Body> {
+        let request = Request::put("/nar/x.nar").header(header::AUTHORIZATION, format!("Bearer {token}"));
+        request.header(header::CONTENT_LENGTH, body.len()).body(Body::from(body)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn without_room_on_the_disk_nothing_is_taken() {
+        let temp = tempfile::tempdir().unwrap();
+        let push = push(temp.path());
+        push.tree.capacity().limit(Some(Rules { max_size: Some(2), keep_free: 0 }));
+        let (answer, event) = push.put(nar(TOKEN, "abc")).await;
+        assert_eq!(answer.status(), StatusCode::INSUFFICIENT_STORAGE);
+        assert!(matches!(event, Event::Rejected(Reason::Disk)));
+        push.tree.capacity().limit(None);
+        assert_eq!(push.put(nar(TOKEN, "abc")).await.0.status(), StatusCode::CREATED);
+    }
+
+    #[tokio::test]
+    async fn without_a_token_not_a_byte_is_written() {
+        let temp = tempfile::tempdir().unwrap();
+        let push = push(temp.path());
+        let (answer, event) = push.put(nar("0123456789abcdef0123456789abcdee", "abc")).await;
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        assert!(answer.headers().contains_key(header::WWW_AUTHENTICATE));
+        assert!(matches!(event, Event::Rejected(Reason::Unauthorized)));
+        assert_eq!(std::fs::read_dir(push.tree.layout().incoming()).unwrap().count(), 0);
+    }
 }
