@@ -13,7 +13,6 @@ pub struct Upkeep {
     trash: IntGauge,
     trash_bytes: IntGauge,
     retired: IntCounterVec,
-    free_bytes: IntGauge,
     full: IntGauge,
 }
 
@@ -36,10 +35,6 @@ impl Upkeep {
             trash: gauge("trash_artifacts", "Artifacts in the trash with their NAR files")?,
             trash_bytes: gauge("trash_bytes", "Bytes of the NAR files in the trash")?,
             retired,
-            free_bytes: gauge(
-                "capacity_free_bytes",
-                "Bytes that may still be written to the filesystem of the tree, when a pass ended",
-            )?,
             full: gauge("full", "Whether something is not taken in for lack of room")?,
         })
     }
@@ -54,10 +49,9 @@ impl Upkeep {
         self.retired.with_label_values(&["emptied"]).inc_by(emptied);
     }
 
-    /// How much room there is.
+    /// Whether there is room.
     pub fn capacity(&self, report: &CapacityReport) {
-        let CapacityReport { free, full } = report;
-        self.free_bytes.set(clamp(free.unwrap_or_default()));
+        let CapacityReport { free: _, full } = report;
         self.full.set(i64::from(full.is_some()));
     }
 }

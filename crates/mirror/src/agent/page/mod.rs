@@ -7,6 +7,7 @@ mod advice;
 mod html;
 mod parts;
 mod setup;
+mod upkeep;
 mod words;
 
 use base64::Engine as _;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::advice::advice;
 use super::html::{Html, numbers, words};
 use super::words::{ago, bytes, count, span};
-use super::{Neighbour, Page, Room};
+use super::{Neighbour, Page, Room, upkeep};
 
 /// Most rows of a table; how many more there are stands below it.
 const MAX_ROWS: usize = 100;
@@ -66,10 +66,11 @@ pub(super) fn summary(html: &mut Html, page: &Page) {
     card(html, "Refused", count(report.refused_total), |html| {
         html.raw(if report.refused_total == 0 { "all is verified" } else { "see below" });
     });
+    upkeep::cards(html, page);
     html.raw("</dl></section>\n");
 }
 
-fn card(html: &mut Html, title: &'static str, figure: String, note: impl FnOnce(&mut Html)) {
+pub(super) fn card(html: &mut Html, title: &'static str, figure: String, note: impl FnOnce(&mut Html)) {
     html.raw("<div><dt>")
         .raw(title)
         .raw("</dt><dd class=\"figure\">")
@@ -241,6 +242,6 @@ fn more_than(html: &mut Html, shown: usize, all: u64) {
     }
 }
 
-fn parse(time: &str) -> Option<Timestamp> {
+pub(super) fn parse(time: &str) -> Option<Timestamp> {
     time.parse().ok()
 }

@@ -8,9 +8,9 @@ use super::super::activity::LastPass;
 use super::*;
 
 const KEY: &str = "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=";
-const HOSTILE: &str = "\"><script>alert(1)</script>&<img src=x onerror=y>' style='x\u{202e}";
+pub(super) const HOSTILE: &str = "\"><script>alert(1)</script>&<img src=x onerror=y>' style='x\u{202e}";
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).unwrap()
 }
 
@@ -35,7 +35,7 @@ fn refusal(path: &str, message: &str) -> Refusal {
 }
 
 /// A page with something in every section.
-fn sample() -> Page {
+pub(super) fn sample() -> Page {
     let report = Report {
         mirror: "north-0".parse().unwrap(),
         disk: "0123456789abcdef0123456789abcdef".into(),
