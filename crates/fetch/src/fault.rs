@@ -45,8 +45,10 @@ impl From<NarInfoError> for Fault {
 impl From<Untrusted> for Fault {
     fn from(error: Untrusted) -> Self {
         let reason = match &error {
-            Untrusted::Unsigned => RefusalReason::Unsigned,
-            Untrusted::UntrustedKey { .. } => RefusalReason::UntrustedKey,
+            Untrusted::Unsigned | Untrusted::Unproven(_) | Untrusted::ContentAddress(_) => {
+                RefusalReason::Unsigned
+            }
+            Untrusted::UntrustedKey { .. } | Untrusted::TooFew { .. } => RefusalReason::UntrustedKey,
             Untrusted::BadSignature { .. } => RefusalReason::BadSignature,
         };
         Self::new(reason, error.to_string())

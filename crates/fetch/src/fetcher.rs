@@ -1,8 +1,12 @@
 //! Asking sources over HTTP.
 
 mod answer;
+mod ask;
+mod clients;
 mod download;
 mod pace;
+mod site;
+mod throttle;
 mod writer;
 
 use std::collections::HashMap;
@@ -13,21 +17,22 @@ use std::time::{Duration, Instant};
 
 use granary_nix::{BaseUrl, HashPart, NarInfo};
 use granary_placement::report::RefusalReason;
-use reqwest::{Response, StatusCode, Url, header, redirect};
+use reqwest::{StatusCode, Url};
 use tokio::sync::Semaphore;
 
 use crate::circuit::Circuit;
-use crate::watch::{Asked, Outcome, Running, Watch, Watched};
-use crate::{Expected, Fault, Growth, Limits, Source, SourceKind, Verified, backoff, narinfo};
+use crate::watch::{Asked, Running, Watch, Watched};
+use crate::{Expected, Fault, Growth, Limits, Source, Verified, backoff, narinfo};
 use answer::{Attempt, Class, classify};
-use download::Target;
+use clients::Clients;
+use download::{Start, Target};
+use site::Site;
+use throttle::Throttle;
+
+pub use ask::{Answer, Broken};
 
 /// Attempts at one source before the next is asked.
 const ATTEMPTS: u32 = 3;
-/// Most redirects that are followed.
-const REDIRECTS: usize = 10;
-/// The mark of a request that comes from a mirror, see [`SourceKind::Mirror`].
-const HOP: &str = "granary-hop";
 
 /// Why no fetcher could be made.
 #[derive(Debug, thiserror::Error)]
@@ -41,12 +46,15 @@ pub struct Fetcher(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    client: reqwest::Client,
+    /// For sources without authorities of their own.
+    clients: Arc<Clients>,
     limits: Limits,
     connections: Semaphore,
     decoders: Semaphore,
+    throttle: Option<Arc<Throttle>>,
     circuits: Mutex<HashMap<BaseUrl, Circuit>>,
     watch: Arc<dyn Watch>,
+    sites: Arc<Mutex<HashMap<BaseUrl, Arc<Site>>>>,
 }
 
 impl Fetcher {
@@ -57,32 +65,31 @@ impl Fetcher {
 
     /// The same, and `watch` is told what it does.
     pub fn watched(limits: Limits, watch: Arc<dyn Watch>) -> Result<Self, FetcherError> {
-        let policy = redirect::Policy::custom(|attempt| {
-            if attempt.previous().len() > REDIRECTS {
-                attempt.error("more than 10 redirects")
-            } else if matches!(attempt.url().scheme(), "http" | "https") {
-                attempt.follow()
-            } else {
-                attempt.error("a redirect to something that is neither http nor https")
-            }
-        });
-        let mut headers = header::HeaderMap::new();
-        // A NAR file's bytes are hashed as they come, so nobody may compress them on the way.
-        headers.insert(header::ACCEPT_ENCODING, header::HeaderValue::from_static("identity"));
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("granary-mirror/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers)
-            .redirect(policy)
-            .referer(false)
-            .connect_timeout(limits.connect)
-            .build()?;
         Ok(Self(Arc::new(Shared {
-            client,
+            clients: Arc::new(Clients::new(limits.connect, Vec::new())?),
             connections: Semaphore::new(limits.connections.max(1)),
             decoders: Semaphore::new(limits.decoders.max(1)),
+            throttle: limits.bandwidth.map(Throttle::new),
             limits,
             circuits: Mutex::default(),
             watch,
+            sites: Arc::default(),
+        })))
+    }
+
+    /// A fetcher that keeps to other limits of time, number and size, tells the same watch, and shares with this one what the
+    /// sources may have: connections, and bandwidth of each and of all together.
+    pub fn with_limits(&self, limits: Limits) -> Result<Self, FetcherError> {
+        let Shared { throttle, sites, watch, .. } = &*self.0;
+        Ok(Self(Arc::new(Shared {
+            clients: Arc::new(Clients::new(limits.connect, Vec::new())?),
+            connections: Semaphore::new(limits.connections.max(1)),
+            decoders: Semaphore::new(limits.decoders.max(1)),
+            throttle: throttle.clone(),
+            limits,
+            circuits: Mutex::default(),
+            watch: Arc::clone(watch),
+            sites: Arc::clone(sites),
         })))
     }
 
@@ -101,6 +108,7 @@ impl Fetcher {
     /// The source's narinfo for an artifact, admitted by [`narinfo::admit`]; `None` when the source does not have it.
     pub async fn narinfo(&self, source: &Source, hash: &HashPart) -> Result<Option<NarInfo>, Fault> {
         let url = source.url.join(&hash.narinfo_name())?;
+        let _slot = self.slot(source).await?;
         self.may_ask(source)?;
         let text = self.narinfo_text(source, &url).await;
         self.learn(source, text.as_ref().err());
@@ -122,11 +130,11 @@ impl Fetcher {
     }
 
     async fn ask_narinfo(&self, source: &Source, url: &Url) -> Result<Option<Vec<u8>>, Attempt> {
-        let response = self.send(source, Asked::NarInfo, url.clone(), &[]).await?;
-        match classify(&response) {
-            Class::Whole | Class::Part => answer::small_body(response, &self.0.limits).await.map(Some),
+        let answer = self.send(source, Asked::NarInfo, url.clone(), &[]).await?;
+        match classify(answer.status()) {
+            Class::Whole | Class::Part => answer::small_body(answer).await.map(Some),
             Class::Absent => Ok(None),
-            Class::Failed { again } => Err(answer::failed(&response, again)),
+            Class::Failed { again } => Err(answer::failed(&answer, again)),
         }
     }
 
@@ -152,7 +160,7 @@ impl Fetcher {
     }
 
     async fn nar_into(&self, source: &Source, info: &NarInfo, to: &Target<'_>) -> Result<Verified, Fault> {
-        let result = self.try_nar(source, info, to).await;
+        let result = self.try_nar(source, info, to, 0).await;
         if result.is_err() {
             // It may never have been created.
             let _ = std::fs::remove_file(to.path);
@@ -160,19 +168,48 @@ impl Fetcher {
         result
     }
 
-    async fn try_nar(&self, source: &Source, info: &NarInfo, to: &Target<'_>) -> Result<Verified, Fault> {
+    /// The same as [`Self::nar`], going on after what an earlier attempt left at `path`, if anything. The file stays when the
+    /// source broke off or does not have it. Wrong bytes are fetched once more from the start, unless all of them came now; then
+    /// there is no file.
+    pub async fn rest_of_nar(&self, source: &Source, info: &NarInfo, path: &Path) -> Result<Verified, Fault> {
+        let most = Expected::from(info).most_bytes();
+        let have = std::fs::metadata(path).map_or(0, |file| file.len());
+        let have = if have > most { 0 } else { have };
+        let result = self.try_nar(source, info, &Target { path, growth: None }, have).await;
+        let goes_on = |fault: &Fault| {
+            matches!(fault.reason, RefusalReason::UpstreamUnreachable | RefusalReason::NotFound)
+        };
+        if result.as_ref().is_err_and(|fault| !goes_on(fault)) {
+            let _ = std::fs::remove_file(path);
+        }
+        result
+    }
+
+    /// `have` bytes are there already.
+    async fn try_nar(
+        &self,
+        source: &Source,
+        info: &NarInfo,
+        to: &Target<'_>,
+        have: u64,
+    ) -> Result<Verified, Fault> {
         let url = narinfo::nar_url(info, source)?;
         let expected = Expected::from(info);
         if let Some(most) = self.0.limits.max_nar_size.filter(|most| expected.nar_size > *most) {
             let message = format!("the NAR has {} bytes; limits.maxNarSize is {most}", expected.nar_size);
             return Err(Fault::new(RefusalReason::TooLarge, message));
         }
-        let first = self.transfer(source, &url, &expected, to, true).await?;
+        let resumed = if have > 0 && expected.file_size == Some(have) {
+            // The process ended between the last byte and the check.
+            true
+        } else {
+            self.transfer(source, &url, &expected, to, Start::After(have)).await?.resumed
+        };
         match self.check(expected, to.path).await {
             // Two halves may have been of two different files.
-            Err(fault) if first.resumed && !fault.is_transient() => {
+            Err(fault) if resumed && !fault.is_transient() => {
                 tracing::info!(%url, %fault, "a resumed transfer gave wrong bytes; once more from the start");
-                self.transfer(source, &url, &expected, to, false).await?;
+                self.transfer(source, &url, &expected, to, Start::Anew).await?;
                 self.check(expected, to.path).await
             }
             result => result,
@@ -185,12 +222,14 @@ impl Fetcher {
         url: &Url,
         expected: &Expected,
         to: &Target<'_>,
-        resume: bool,
+        start: Start,
     ) -> Result<download::Done, Fault> {
+        // The source's own first: who waits for that keeps no other source waiting.
+        let _slot = self.slot(source).await?;
         let _held = self.0.connections.acquire().await.map_err(|error| local_fault(&error))?;
         self.may_ask(source)?;
         let _counted = Running::transfer(&*self.0.watch);
-        let result = download::download(self, source, url, expected, to, resume).await;
+        let result = download::download(self, source, url, expected, to, start).await;
         self.learn(source, result.as_ref().err());
         result
     }
@@ -203,38 +242,6 @@ impl Fetcher {
         let result = tokio::task::spawn_blocking(check).await.map_err(|error| local_fault(&error))?;
         self.0.watch.verified(began.elapsed());
         result.unwrap_or_else(|error| Err(disk_fault("read back a NAR file", &error)))
-    }
-
-    /// Sends one request; waits for the head of the answer.
-    async fn send(
-        &self,
-        source: &Source,
-        what: Asked,
-        url: Url,
-        headers: &[(header::HeaderName, String)],
-    ) -> Result<Response, Attempt> {
-        let mut request = self.0.client.get(url);
-        if source.kind == SourceKind::Mirror {
-            request = request.header(HOP, "1");
-        }
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
-        let answer = tokio::time::timeout(self.0.limits.silence, request.send()).await;
-        let outcome = match &answer {
-            Ok(Ok(response)) => answer::outcome(response),
-            Ok(Err(_)) => Outcome::Unreachable,
-            Err(_) => Outcome::Silent,
-        };
-        self.0.watch.asked(source, what, outcome);
-        match answer {
-            Ok(Ok(response)) => Ok(response),
-            // A redirect that was refused, or a request that cannot be made, is the same the next time.
-            Ok(Err(error)) if error.is_redirect() || error.is_builder() => Err(Attempt::unreachable(&error)),
-            Ok(Err(error)) => Err(Attempt::Again { why: answer::words(&error), after: None }),
-            // Who said nothing for that long is not given another such time while others could be asked.
-            Err(_) => Err(Attempt::Last(answer::silent(self.0.limits.silence))),
-        }
     }
 
     /// Refuses to ask a source that is left alone.
@@ -264,6 +271,16 @@ impl Fetcher {
         }
     }
 
+    fn site(&self, source: &Source) -> Arc<Site> {
+        let mut sites = self.0.sites.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(site) = sites.get(&source.url).filter(|site| site.is_of(source)) {
+            return Arc::clone(site);
+        }
+        let site = Arc::new(Site::new(source));
+        sites.insert(source.url.clone(), Arc::clone(&site));
+        site
+    }
+
     fn circuits(&self) -> MutexGuard<'_, HashMap<BaseUrl, Circuit>> {
         // Each change is one assignment, so that a thread that panicked left no damage.
         self.0.circuits.lock().unwrap_or_else(PoisonError::into_inner)
@@ -283,12 +300,6 @@ fn disk_fault(action: &str, error: &std::io::Error) -> Fault {
 /// A task of ours was ended: the process is stopping.
 fn local_fault(error: &dyn std::error::Error) -> Fault {
     Fault::new(RefusalReason::Disk, format!("the transfer was ended here: {error}"))
-}
-
-impl Attempt {
-    fn unreachable(error: &reqwest::Error) -> Self {
-        Self::Last(Fault::new(RefusalReason::UpstreamUnreachable, answer::words(error)))
-    }
 }
 
 /// Whether a status means that a file is not there. Object stores say 403 for what is not there.

@@ -1,6 +1,7 @@
 //! Verified transfer of narinfos and NARs from upstreams and other mirrors.
 //!
 //! * [`source`]: where artifacts can be had, and whose keys vouch for them.
+//! * [`access`]: how a source is asked: credentials, hosts that it may lead to, its share of connections and bandwidth.
 //! * [`fetcher`]: the HTTP side: narinfos, and NAR files into a file, with retries, resumption and time limits.
 //! * [`narinfo`]: what a narinfo must be before it counts.
 //! * [`nar`]: what a NAR file must be: FileHash, FileSize, NarHash and NarSize.
@@ -8,9 +9,11 @@
 //! * [`growth`]: a NAR file that is read while it is written.
 //! * [`fault`]: why something was not taken, in the terms of the report.
 //! * [`watch`]: who is told of requests, bytes and verifications.
-//! * [`circuit`] and [`backoff`]: when a source is left alone, and for how long.
+//! * [`circuit`] and [`backoff`]: when a source is left alone, and for how long; [`bucket`]: how fast bytes may pass.
 
+pub mod access;
 pub mod backoff;
+pub mod bucket;
 pub mod circuit;
 pub mod decode;
 pub mod fault;
@@ -22,8 +25,9 @@ pub mod narinfo;
 pub mod source;
 pub mod watch;
 
+pub use access::Access;
 pub use fault::Fault;
-pub use fetcher::{Fetcher, FetcherError};
+pub use fetcher::{Answer, Broken, Fetcher, FetcherError};
 pub use growth::{Grown, Growth};
 pub use limits::Limits;
 pub use nar::{Expected, Verified};

@@ -20,11 +20,13 @@ pub struct Limits {
     pub pace_window: Duration,
     /// How long a connection may take to be made.
     pub connect: Duration,
+    /// Most bytes that are taken from all sources in a second; `None` for as many as come.
+    pub bandwidth: Option<u64>,
 }
 
 impl Default for Limits {
     /// 8 connections, as many decoders as cores, any size, 20 s of silence, 30 KiB in 30 s at least, 5 s to
-    /// connect.
+    /// connect, as fast as it comes.
     fn default() -> Self {
         Self {
             connections: 8,
@@ -34,6 +36,7 @@ impl Default for Limits {
             pace_bytes: 30 << 10,
             pace_window: Duration::from_secs(30),
             connect: Duration::from_secs(5),
+            bandwidth: None,
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use granary_nix::{Compression, Hash, NarInfo};
+use granary_nix::nar::{FileDigest, NarReader};
+use granary_nix::{Compression, ContentProof, Hash, NarInfo};
 use granary_placement::report::RefusalReason;
 use sha2::{Digest as _, Sha256};
 
@@ -25,6 +26,9 @@ pub struct Expected {
     pub nar_hash: Hash,
     /// The decompressed NAR's size in bytes.
     pub nar_size: u64,
+    /// The hash of the one file that the NAR must hold, when the artifact's content address says that. NarHash alone does not
+    /// show it, and without a signature nothing else proves the content; Nix refuses a NAR that is not so in any case.
+    pub content: Option<Hash>,
 }
 
 /// What was found in a NAR file that is what it should be.
@@ -43,7 +47,12 @@ pub struct Verified {
 impl From<&NarInfo> for Expected {
     fn from(info: &NarInfo) -> Self {
         let NarInfo { compression, file_hash, file_size, nar_hash, nar_size, .. } = *info;
-        Self { compression, file_hash, file_size, nar_hash, nar_size }
+        let content = match info.content_proof() {
+            Some(ContentProof::File(hash)) => Some(hash),
+            // NarHash is compared in any case.
+            Some(ContentProof::NarHash) | None => None,
+        };
+        Self { compression, file_hash, file_size, nar_hash, nar_size, content }
     }
 }
 
@@ -59,14 +68,31 @@ impl Expected {
     /// decompressed. Blocks, and keeps a core busy.
     ///
     /// The outer error is the reader's. Of several faults the one nearest to the cause is given: FileSize, FileHash, then
-    /// NarSize and NarHash.
+    /// NarSize, NarHash, and the content address.
     pub fn check(&self, file: impl Read) -> io::Result<Result<Verified, Fault>> {
         let mut file = BufReader::with_capacity(BLOCK, Tee::new(file));
-        let nar = decode(self.compression, self.nar_size, &mut file);
+        let mut content = self.content.map(|_| Content::new(self.nar_size));
+        let nar = decode(self.compression, self.nar_size, &mut file, content.as_mut());
         // The decoder may have stopped early: at a fault, or at the end of what it knows.
         io::copy(&mut file, &mut io::sink())?;
         let (file_hash, file_size) = file.into_inner().finish()?;
-        Ok(self.compare(file_hash, file_size, nar))
+        Ok(self.compare(file_hash, file_size, nar).and_then(|verified| {
+            self.compare_content(content.and_then(Content::finish))?;
+            Ok(verified)
+        }))
+    }
+
+    /// `found` is the hash of the NAR's one file, if it is one.
+    fn compare_content(&self, found: Option<Hash>) -> Result<(), Fault> {
+        match self.content {
+            Some(expected) if found != Some(expected) => {
+                let found =
+                    found.map_or_else(|| "more than one plain file".into(), |found| found.to_string());
+                let message = format!("the NAR has {found}; the content address says {expected}");
+                Err(Fault::new(RefusalReason::NarHash, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn compare(
@@ -108,8 +134,35 @@ pub(crate) fn file_size_fault(stated: u64, found: u64) -> Fault {
     Fault::new(RefusalReason::FileSize, format!("the NAR file has {found} bytes; the narinfo says {stated}"))
 }
 
-/// The hash and the size of the decompressed bytes, of which `limit` and one are read at most.
-fn decode(compression: Compression, limit: u64, file: impl BufRead) -> io::Result<(Hash, u64)> {
+/// The hash of the one file in a NAR, while that is read.
+struct Content {
+    reader: NarReader,
+    digest: FileDigest,
+}
+
+impl Content {
+    fn new(nar_size: u64) -> Self {
+        Self { reader: NarReader::new(nar_size), digest: FileDigest::default() }
+    }
+
+    fn read(&mut self, bytes: &[u8]) {
+        // What is no NAR is told at the end, and again by every call until then.
+        let _ = self.reader.push(bytes, &mut |event| self.digest.event(&event));
+    }
+
+    fn finish(self) -> Option<Hash> {
+        self.reader.finish().ok()?;
+        self.digest.finish()
+    }
+}
+
+/// The hash and the size of the decompressed bytes, of which `limit` and one are read at most. `content` sees them too.
+fn decode(
+    compression: Compression,
+    limit: u64,
+    file: impl BufRead,
+    mut content: Option<&mut Content>,
+) -> io::Result<(Hash, u64)> {
     let mut nar = decoder(compression, file)?.take(limit.saturating_add(1));
     let mut hasher = Sha256::new();
     let mut block = vec![0; BLOCK];
@@ -120,6 +173,9 @@ fn decode(compression: Compression, limit: u64, file: impl BufRead) -> io::Resul
             Ok(length) => {
                 hasher.update(&block[..length]);
                 size += length as u64;
+                if let Some(content) = &mut content {
+                    content.read(&block[..length]);
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -182,6 +238,7 @@ mod tests {
             file_size: Some(file.len() as u64),
             nar_hash: Hash::of(NAR),
             nar_size: NAR.len() as u64,
+            content: None,
         }
     }
 
@@ -229,10 +286,35 @@ mod tests {
     }
 
     #[test]
+    fn a_content_address_is_compared_with_the_file_in_the_nar() {
+        let nar = |contents: &[u8]| {
+            let mut nar = Vec::new();
+            for word in [b"nix-archive-1", &b"("[..], b"type", b"regular", b"contents", contents, b")"] {
+                nar.extend((word.len() as u64).to_le_bytes());
+                nar.extend(word);
+                nar.resize(nar.len().next_multiple_of(8), 0);
+            }
+            nar
+        };
+        let check = |nar: &[u8], content: &[u8]| {
+            let (nar_hash, nar_size) = (Hash::of(nar), nar.len() as u64);
+            let (file_hash, file_size, compression) = (None, None, Compression::None);
+            let content = Some(Hash::of(content));
+            Expected { compression, file_hash, file_size, nar_hash, nar_size, content }.check(nar).unwrap()
+        };
+        assert!(check(&nar(b"hello"), b"hello").is_ok());
+        for (bad, words) in [(nar(b"hullo"), "sha256:"), (NAR.to_vec(), "more than one plain file")] {
+            let fault = check(&bad, b"hello").unwrap_err();
+            assert_eq!(fault.reason, RefusalReason::NarHash);
+            assert!(fault.message.contains(words) && fault.message.contains("content address"), "{fault}");
+        }
+    }
+
+    #[test]
     fn a_bomb_is_not_decompressed_to_its_end() {
         let file = xz(&vec![0; 64 << 20]);
         let bomb = Expected { nar_size: 10, ..expected(&file) };
-        let read = decode(Compression::Xz, bomb.nar_size, &file[..]).unwrap();
+        let read = decode(Compression::Xz, bomb.nar_size, &file[..], None).unwrap();
         assert_eq!(read.1, 11);
         assert_eq!(reason(&bomb, &file), RefusalReason::NarSize);
         let second = [xz(NAR), xz(b"more")].concat();

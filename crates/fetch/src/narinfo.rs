@@ -1,15 +1,15 @@
 //! What a narinfo must be before it counts.
 
-use granary_nix::{HashPart, NarInfo, Origins, PublicKeys};
+use granary_nix::{HashPart, NarInfo, Trust};
 use granary_placement::report::RefusalReason;
 use url::Url;
 
 use crate::{Fault, Source};
 
-/// Reads what a source gave for `hash`: it must parse, be about that artifact, be signed by one of the source's keys, lead
-/// to a NAR file below the source's URL, and name a compression that can be verified.
+/// Reads what a source gave for `hash`: it must parse, be about that artifact, meet the source's trust, lead to a NAR file
+/// where the source may have one, and name a compression that can be verified.
 pub fn admit(text: &[u8], hash: &HashPart, source: &Source) -> Result<NarInfo, Fault> {
-    let info = admit_signed(text, hash, &source.keys)?;
+    let info = admit_trusted(text, hash, &source.trust)?;
     nar_url(&info, source)?;
     if !info.compression.is_supported() {
         let message = format!("NAR files compressed with {} cannot be verified here", info.compression);
@@ -18,27 +18,31 @@ pub fn admit(text: &[u8], hash: &HashPart, source: &Source) -> Result<NarInfo, F
     Ok(info)
 }
 
-/// Reads a narinfo of our own disk: it must parse, be about the artifact `hash`, and be signed by one of `keys`.
-pub fn admit_signed(text: &[u8], hash: &HashPart, keys: &PublicKeys) -> Result<NarInfo, Fault> {
+/// Reads a narinfo of our own disk: it must parse, be about the artifact `hash`, and meet `trust`.
+pub fn admit_trusted(text: &[u8], hash: &HashPart, trust: &Trust) -> Result<NarInfo, Fault> {
+    let info = about(text, hash)?;
+    trust.judge(&info)?;
+    Ok(info)
+}
+
+/// Reads a narinfo that must be about the artifact `hash`; whether it is trusted is for the caller to find out.
+pub fn about(text: &[u8], hash: &HashPart) -> Result<NarInfo, Fault> {
     let info = NarInfo::parse(text)?;
     if info.store_path.hash_part() != *hash {
         let message = format!("the narinfo is about {}", info.store_path);
         return Err(Fault::new(RefusalReason::WrongPath, message));
     }
-    keys.verify(&info)?;
     Ok(info)
 }
 
 /// Where the source has the NAR file of one of its narinfos.
 pub fn nar_url(info: &NarInfo, source: &Source) -> Result<Url, Fault> {
-    Ok(source.url.resolve(&info.url, Origins::Upstream)?)
+    source.nar_url(info)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use granary_nix::SecretKey;
+    use granary_nix::{PublicKeys, SecretKey};
 
     use super::*;
     use crate::SourceKind;
@@ -50,12 +54,8 @@ mod tests {
     }
 
     fn source() -> Source {
-        Source {
-            url: "http://cache.example/sub".parse().unwrap(),
-            keys: Arc::new([key(1).public_key()].into_iter().collect()),
-            priority: 0,
-            kind: SourceKind::Upstream,
-        }
+        let keys: PublicKeys = [key(1).public_key()].into_iter().collect();
+        Source::new("http://cache.example/sub".parse().unwrap(), &keys, 0, SourceKind::Upstream)
     }
 
     fn text(url: &str, compression: &str, sign: impl FnOnce(&mut NarInfo)) -> Vec<u8> {

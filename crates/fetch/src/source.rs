@@ -2,20 +2,37 @@
 
 use std::sync::Arc;
 
-use granary_nix::{BaseUrl, PublicKeys};
+use granary_nix::{BaseUrl, NarInfo, Trust};
+use url::Url;
 
-/// A binary cache to copy from, and the keys that must vouch for what it says.
+use crate::{Access, Fault};
+
+/// A binary cache to copy from, what must vouch for what it says, and how it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// The cache's URL.
     pub url: BaseUrl,
-    /// Keys of which one must have signed each narinfo that this source gives. For another mirror: the keys of all
-    /// upstreams together, because a mirror has no key of its own.
-    pub keys: Arc<PublicKeys>,
+    /// What each narinfo that this source gives must have. For another mirror: what any of the upstreams' must have, because
+    /// a mirror has no key of its own.
+    pub trust: Arc<Trust>,
     /// Lower is asked first, among sources of one kind.
     pub priority: u32,
     /// What stands behind the URL.
     pub kind: SourceKind,
+    /// How it is asked.
+    pub access: Access,
+}
+
+impl Source {
+    /// A cache that anybody may ask.
+    pub fn new(url: BaseUrl, trust: impl Into<Trust>, priority: u32, kind: SourceKind) -> Self {
+        Self { url, trust: Arc::new(trust.into()), priority, kind, access: Access::default() }
+    }
+
+    /// Where the source has the NAR file of one of its narinfos.
+    pub fn nar_url(&self, info: &NarInfo) -> Result<Url, Fault> {
+        Ok(self.access.hosts.nar_url(&self.url, &info.url)?)
+    }
 }
 
 /// What stands behind a source's URL.
@@ -40,11 +57,8 @@ mod tests {
 
     #[test]
     fn upstreams_come_first_then_lower_priorities() {
-        let source = |host: &str, priority, kind| Source {
-            url: format!("http://{host}").parse().unwrap(),
-            keys: Arc::default(),
-            priority,
-            kind,
+        let source = |host: &str, priority, kind| {
+            Source::new(format!("http://{host}").parse().unwrap(), Trust::default(), priority, kind)
         };
         let mut sources = [
             source("mirror", 1, SourceKind::Mirror),

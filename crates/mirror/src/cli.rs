@@ -207,12 +207,21 @@ pub struct Narinfo {
     pub json: bool,
 }
 
-/// The trusted keys.
+/// The rules of trust.
 #[derive(Debug, Args)]
 pub struct Keys {
     /// A trusted key, <name>:<base64>, or several in one quoted argument as in trusted-public-keys; may be repeated
-    #[arg(long = "public-key", required = true, value_name = "KEY")]
+    #[arg(long = "public-key", required_unless_present_any = ["config", "content_addressed"], value_name = "KEY")]
     pub public_keys: Vec<String>,
+    /// How many different keys of these must have signed
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub signatures: usize,
+    /// Count a narinfo without a signature when its content address makes its store path
+    #[arg(long)]
+    pub content_addressed: bool,
+    /// Trust what the upstreams of this configuration file may vouch for
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["public_keys", "signatures", "content_addressed"])]
+    pub config: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -139,6 +139,18 @@ impl BaseUrl {
         }
     }
 
+    /// Whether `url` is on the same server: scheme, host and port.
+    #[must_use]
+    pub fn is_origin_of(&self, url: &Url) -> bool {
+        self.0.origin() == url.origin()
+    }
+
+    /// Whether the cache is asked over TLS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
     /// Host name or address, for logs and metrics.
     #[must_use]
     pub fn host(&self) -> &str {

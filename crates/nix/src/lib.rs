@@ -35,7 +35,7 @@ pub use narinfo::{FieldProblem, NarInfo, NarInfoError, NarInfoView};
 pub use range::RangeRequest;
 pub use signature::{Signature, SignatureError};
 pub use store_path::{STORE_DIR, StorePath, StorePathError};
-pub use trust::{PublicKeys, SignatureCheck, SignatureOutcome, Untrusted};
+pub use trust::{PublicKeys, SignatureCheck, SignatureOutcome, Trust, TrustRule, Untrusted};
 
 /// The path under which a mirror serves a NAR file: `nar/<FileHash>.nar`, with the suffix that Nix gives the
 /// compression.

@@ -1,15 +1,19 @@
-//! Which signatures of a narinfo hold, and why none does.
+//! Which signatures of a narinfo hold, and why none does; and what suffices for it to count.
 
 mod batch;
+mod rules;
 
 use std::collections::BTreeSet;
 
 use ed25519_dalek::Signature as DalekSignature;
 use thiserror::Error;
 
+use crate::content_address::{ContentAddressError, Unproven};
 use crate::key::{KeyError, PublicKey};
 use crate::narinfo::NarInfo;
 use crate::signature::Signature;
+
+pub use rules::{Trust, TrustRule};
 
 /// The keys that are trusted to say which contents a store path has. One good signature by one of them suffices.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +37,20 @@ pub enum Untrusted {
         /// The trusted key's name.
         key_name: String,
     },
+    /// Fewer trusted keys have signed it than must have.
+    #[error("signed by {} of the {needed} different trusted keys that are needed: {}", .signed_by.len(), .signed_by.join(", "))]
+    TooFew {
+        /// How many different keys must have signed.
+        needed: usize,
+        /// Names of the trusted keys whose signatures hold, sorted.
+        signed_by: Vec<String>,
+    },
+    /// It is not signed, and its content address does not stand in for that.
+    #[error("not signed by a trusted key, and {0}")]
+    Unproven(#[from] Unproven),
+    /// It is not signed, and its content address cannot be read.
+    #[error("not signed by a trusted key, and {0}")]
+    ContentAddress(#[from] ContentAddressError),
 }
 
 /// One signature of a narinfo, judged.
@@ -76,6 +94,35 @@ impl PublicKeys {
     pub fn verify_text(&self, text: &str, sigs: &[Signature]) -> Result<&str, Untrusted> {
         let good = self.candidates(sigs).find(|(key, signature)| holds(key, signature, text));
         good.map(|(key, _)| key.name()).ok_or_else(|| self.why_not(sigs))
+    }
+
+    /// Whether `needed` different trusted keys vouch for `info`. The same key under two names counts once.
+    pub fn verify_by(&self, info: &NarInfo, needed: usize) -> Result<(), Untrusted> {
+        if needed <= 1 {
+            return self.verify(info).map(drop);
+        }
+        let fingerprint = info.fingerprint();
+        let mut good: Vec<&PublicKey> = Vec::new();
+        for (key, signature) in self.candidates(&info.sigs) {
+            if good.iter().all(|counted| counted.key() != key.key()) && holds(key, signature, &fingerprint) {
+                good.push(key);
+                if good.len() >= needed {
+                    return Ok(());
+                }
+            }
+        }
+        if good.is_empty() {
+            return Err(self.why_not(&info.sigs));
+        }
+        let names: BTreeSet<_> = good.into_iter().map(PublicKey::name).collect();
+        Err(Untrusted::TooFew { needed, signed_by: names.into_iter().map(str::to_owned).collect() })
+    }
+
+    /// How many different keys there are.
+    #[must_use]
+    pub fn different(&self) -> usize {
+        let keys: BTreeSet<_> = self.0.iter().map(|key| key.key().to_bytes()).collect();
+        keys.len()
     }
 
     /// Judges many narinfos, in their order. The good ones cost less than half of what [`Self::verify`] does each.

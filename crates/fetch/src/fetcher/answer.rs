@@ -1,16 +1,16 @@
 //! What an answer means.
 
 use std::error::Error as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use granary_nix::narinfo::MAX_TEXT;
 use granary_placement::report::RefusalReason;
-use reqwest::{Response, StatusCode, header};
+use reqwest::{StatusCode, header};
 
+use super::ask::{Answer, Broken};
 use super::is_absent;
-use super::pace::Pace;
+use crate::Fault;
 use crate::watch::Outcome;
-use crate::{Fault, Limits};
 
 /// How one attempt failed.
 #[derive(Debug)]
@@ -42,8 +42,8 @@ pub(super) enum Class {
     },
 }
 
-pub(super) fn classify(response: &Response) -> Class {
-    match response.status() {
+pub(super) fn classify(status: StatusCode) -> Class {
+    match status {
         StatusCode::OK => Class::Whole,
         StatusCode::PARTIAL_CONTENT => Class::Part,
         status if is_absent(status) => Class::Absent,
@@ -52,8 +52,8 @@ pub(super) fn classify(response: &Response) -> Class {
 }
 
 /// The same for who watches.
-pub(super) fn outcome(response: &Response) -> Outcome {
-    match classify(response) {
+pub(super) fn outcome(status: StatusCode) -> Outcome {
+    match classify(status) {
         Class::Whole | Class::Part => Outcome::Ok,
         Class::Absent => Outcome::Absent,
         Class::Failed { .. } => Outcome::Failed,
@@ -71,17 +71,17 @@ fn may_come_right(status: StatusCode) -> bool {
 }
 
 /// The failure that an answer of class [`Class::Failed`] is.
-pub(super) fn failed(response: &Response, again: bool) -> Attempt {
-    let why = format!("it answers {}", response.status());
+pub(super) fn failed(answer: &Answer, again: bool) -> Attempt {
+    let why = format!("it answers {}", answer.status());
     if again {
-        Attempt::Again { why, after: retry_after(response) }
+        Attempt::Again { why, after: retry_after(answer) }
     } else {
         Attempt::Last(Fault::new(RefusalReason::UpstreamUnreachable, why))
     }
 }
 
-fn retry_after(response: &Response) -> Option<Duration> {
-    response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
+fn retry_after(answer: &Answer) -> Option<Duration> {
+    answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
 }
 
 /// The fault of a source that failed too often.
@@ -95,8 +95,10 @@ pub(super) fn silent(time: Duration) -> Fault {
     Fault::new(RefusalReason::UpstreamUnreachable, message)
 }
 
-/// An error with its causes. `reqwest` tells the URL, which the reader has, and leaves the cause to its source.
-pub(super) fn words(error: &reqwest::Error) -> String {
+/// An error with its causes, and without the URL: the reader has it, unless it is one that a redirect led to, and then what
+/// stands in it can be a secret.
+pub(super) fn words(error: reqwest::Error) -> String {
+    let error = error.without_url();
     let mut words = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -107,28 +109,15 @@ pub(super) fn words(error: &reqwest::Error) -> String {
 }
 
 /// Reads a body that must not be longer than a narinfo may be.
-pub(super) async fn small_body(mut response: Response, limits: &Limits) -> Result<Vec<u8>, Attempt> {
-    let (silence, mut pace) = (limits.silence, Pace::new(limits));
-    let too_long = || {
-        let message = format!("the narinfo has more than {MAX_TEXT} bytes");
-        Attempt::Last(Fault::new(RefusalReason::BadNarinfo, message))
-    };
-    if response.content_length().is_some_and(|length| length > MAX_TEXT as u64) {
-        return Err(too_long());
-    }
-    let mut body = Vec::new();
-    loop {
-        let asked = Instant::now();
-        match tokio::time::timeout(silence, response.chunk()).await {
-            Ok(Ok(Some(chunk))) if body.len() + chunk.len() > MAX_TEXT => return Err(too_long()),
-            Ok(Ok(Some(chunk))) => {
-                pace.received(chunk.len(), asked.elapsed())?;
-                body.extend_from_slice(&chunk);
-            }
-            Ok(Ok(None)) => return Ok(body),
-            Ok(Err(error)) => return Err(Attempt::Again { why: words(&error), after: None }),
-            Err(_) => return Err(Attempt::Last(silent(silence))),
+pub(super) async fn small_body(answer: Answer) -> Result<Vec<u8>, Attempt> {
+    match answer.whole(MAX_TEXT).await {
+        Ok(Some(body)) => Ok(body),
+        Ok(None) => {
+            let message = format!("the narinfo has more than {MAX_TEXT} bytes");
+            Err(Attempt::Last(Fault::new(RefusalReason::BadNarinfo, message)))
         }
+        Err(Broken::Cut(why)) => Err(Attempt::Again { why, after: None }),
+        Err(Broken::Silent(fault) | Broken::Slow(fault)) => Err(Attempt::Last(fault)),
     }
 }
 
@@ -137,7 +126,7 @@ mod tests {
     use super::*;
 
     fn class(status: u16) -> Class {
-        classify(&http::Response::builder().status(status).body("").unwrap().into())
+        classify(StatusCode::from_u16(status).unwrap())
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use granary_placement::report::RefusalReason;
-use reqwest::{Response, Url, header};
+use reqwest::header::HeaderValue;
+use reqwest::{StatusCode, Url, header};
 
 use super::answer::{self, Attempt, Class, classify};
-use super::pace::Pace;
+use super::ask::{Answer, Broken};
 use super::writer::{Stopped, Writer};
 use super::{ATTEMPTS, Fetcher, disk_fault, pause};
 use crate::nar::file_size_fault;
@@ -23,6 +23,15 @@ const MOST_REQUESTS: u32 = 20;
 pub(super) struct Done {
     /// Whether it came in more than one answer.
     pub(super) resumed: bool,
+}
+
+/// Where a transfer begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// After so many bytes, which the file has; a break is gone on after by asking for the rest.
+    After(u64),
+    /// At the first byte, after each break too.
+    Anew,
 }
 
 /// Where a transfer is.
@@ -40,7 +49,7 @@ enum Rest {
     /// Not at all: from the start.
     Never,
     /// By asking for a range, with the strong validator of the first answer, if it had one.
-    ByRange(Option<String>),
+    ByRange(Option<HeaderValue>),
 }
 
 /// How one answer's body ended.
@@ -63,11 +72,17 @@ pub(super) async fn download(
     url: &Url,
     expected: &Expected,
     to: &Target<'_>,
-    resume: bool,
+    start: Start,
 ) -> Result<Done, Fault> {
     let Target { path, growth } = *to;
-    let writer = Writer::create(path, growth.cloned());
-    let mut transfer = Transfer { expected, growth, writer, received: 0, resumed: false, rest: Rest::Never };
+    let (received, resume) = match start {
+        Start::After(bytes) => (bytes, true),
+        Start::Anew => (0, false),
+    };
+    let writer = Writer::create(path, received, growth.cloned());
+    // Whether there are ranges is seen when one is asked for; the hashes tell whether the file is still the same.
+    let rest = if received > 0 { Rest::ByRange(None) } else { Rest::Never };
+    let mut transfer = Transfer { expected, growth, writer, received, resumed: received > 0, rest };
     let (mut fruitless, mut requests) = (0, 0);
     let result = loop {
         let before = transfer.received;
@@ -101,14 +116,16 @@ impl Transfer<'_> {
     ) -> Result<(), Attempt> {
         let range = match &self.rest {
             Rest::ByRange(validator) if resume && self.received > 0 => {
-                let mut range = vec![(header::RANGE, format!("bytes={}-", self.received))];
+                let from = format!("bytes={}-", self.received);
+                let mut range: Vec<_> =
+                    HeaderValue::from_str(&from).into_iter().map(|from| (header::RANGE, from)).collect();
                 range.extend(validator.iter().map(|tag| (header::IF_RANGE, tag.clone())));
                 range
             }
             _ => Vec::new(),
         };
         let response = fetcher.send(source, Asked::Nar, url.clone(), &range).await?;
-        match classify(&response) {
+        match classify(response.status()) {
             Class::Whole => self.begin(&response).await?,
             Class::Part if !range.is_empty() && part_start(&response) == Some(self.received) => {
                 self.resumed = true;
@@ -124,6 +141,13 @@ impl Transfer<'_> {
                 let message = format!("it has the narinfo, but for {url} it answers {}", response.status());
                 return Err(Attempt::Last(Fault::new(RefusalReason::NotFound, message)));
             }
+            // What we have is not the beginning of what is there.
+            Class::Failed { .. }
+                if !range.is_empty() && response.status() == StatusCode::RANGE_NOT_SATISFIABLE =>
+            {
+                self.rest = Rest::Never;
+                return Err(Attempt::Again { why: "it has no more of the file".into(), after: None });
+            }
             Class::Failed { again } => return Err(answer::failed(&response, again)),
         }
         match self.body(fetcher, source, response).await? {
@@ -133,7 +157,7 @@ impl Transfer<'_> {
     }
 
     /// An answer with the whole file: forgets what came before.
-    async fn begin(&mut self, response: &Response) -> Result<(), Attempt> {
+    async fn begin(&mut self, response: &Answer) -> Result<(), Attempt> {
         if let Some(encoding) =
             response.headers().get(header::CONTENT_ENCODING).filter(|value| *value != "identity")
         {
@@ -158,22 +182,14 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    async fn body(
-        &mut self,
-        fetcher: &Fetcher,
-        source: &Source,
-        mut response: Response,
-    ) -> Result<End, Attempt> {
-        let (most, silence) = (self.expected.most_bytes(), fetcher.limits().silence);
-        if response.content_length().is_some_and(|length| self.received.saturating_add(length) > most) {
+    async fn body(&mut self, fetcher: &Fetcher, source: &Source, mut answer: Answer) -> Result<End, Attempt> {
+        let most = self.expected.most_bytes();
+        if answer.content_length().is_some_and(|length| self.received.saturating_add(length) > most) {
             return Err(self.too_long());
         }
-        let mut pace = Pace::new(fetcher.limits());
         loop {
-            let asked = Instant::now();
-            match tokio::time::timeout(silence, response.chunk()).await {
-                Ok(Ok(Some(chunk))) => {
-                    pace.received(chunk.len(), asked.elapsed())?;
+            match answer.chunk().await {
+                Ok(Some(chunk)) => {
                     self.received += chunk.len() as u64;
                     fetcher.0.watch.received(source, chunk.len());
                     if self.received > most {
@@ -181,9 +197,10 @@ impl Transfer<'_> {
                     }
                     self.writer.write(chunk).await.map_err(stopped)?;
                 }
-                Ok(Ok(None)) => return Ok(End::Whole),
-                Ok(Err(error)) => return Ok(End::Cut(answer::words(&error))),
-                Err(_) => return Ok(End::Cut(answer::silent(silence).message)),
+                Ok(None) => return Ok(End::Whole),
+                Err(Broken::Cut(why)) => return Ok(End::Cut(why)),
+                Err(Broken::Silent(fault)) => return Ok(End::Cut(fault.message)),
+                Err(Broken::Slow(fault)) => return Err(Attempt::Last(fault)),
             }
         }
     }
@@ -218,13 +235,12 @@ fn stopped(Stopped: Stopped) -> Attempt {
 }
 
 /// A validator by which the server can tell that the file is still the same.
-fn strong_tag(response: &Response) -> Option<String> {
-    let tag = response.headers().get(header::ETAG)?.to_str().ok()?;
-    tag.starts_with('"').then(|| tag.to_owned())
+fn strong_tag(response: &Answer) -> Option<HeaderValue> {
+    response.headers().get(header::ETAG).filter(|tag| tag.as_bytes().starts_with(b"\"")).cloned()
 }
 
 /// The first position of a partial answer.
-fn part_start(response: &Response) -> Option<u64> {
+fn part_start(response: &Answer) -> Option<u64> {
     let range = response.headers().get(header::CONTENT_RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::answer::{Attempt, gave_up};
-use crate::Limits;
+use super::answer::gave_up;
+use crate::{Fault, Limits};
 
 /// What a source has sent of late.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl Pace {
 
     /// So many bytes came after a wait. Fails when those of a whole window were too few: whoever is that slow is not
     /// asked for the rest while others could be asked for all of it.
-    pub(super) fn received(&mut self, bytes: usize, waited: Duration) -> Result<(), Attempt> {
+    pub(super) fn received(&mut self, bytes: usize, waited: Duration) -> Result<(), Fault> {
         self.waited += waited;
         self.received += bytes as u64;
         if self.waited < self.window {
@@ -30,7 +30,7 @@ impl Pace {
         }
         if self.received < self.least {
             let (received, seconds) = (self.received, self.waited.as_secs_f64());
-            return Err(Attempt::Last(gave_up(&format!("it sent only {received} bytes in {seconds:.1} s"))));
+            return Err(gave_up(&format!("it sent only {received} bytes in {seconds:.1} s")));
         }
         (self.waited, self.received) = (Duration::ZERO, 0);
         Ok(())
@@ -65,7 +65,7 @@ mod tests {
     fn it_has_to_keep_up_and_counts_as_a_failure_of_the_source() {
         let mut pace = Pace::new(&Limits::default());
         assert!(pace.received(1 << 20, Duration::from_secs(30)).is_ok());
-        let Err(Attempt::Last(fault)) = pace.received(1, Duration::from_secs(30)) else { panic!() };
+        let fault = pace.received(1, Duration::from_secs(30)).unwrap_err();
         assert_eq!(fault.reason, RefusalReason::UpstreamUnreachable);
         assert_eq!(fault.message, "it sent only 1 bytes in 30.0 s");
     }

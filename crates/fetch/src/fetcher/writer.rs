@@ -1,7 +1,7 @@
 //! The file that a transfer is written to, on a thread of its own, so that a slow disk does not hold up the network.
 
 use std::fs::File;
-use std::io::{self, Seek as _, Write as _};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,13 +27,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Creates the file, and tells `growth` of it; it must not be there. (A second transfer into one file begins by emptying
-    /// it.)
-    pub(super) fn create(path: &Path, growth: Option<Arc<Growth>>) -> Self {
+    /// Opens the file, or creates it, to write after its first `keep` bytes, and tells `growth` of it; what is behind them is
+    /// forgotten. A file whose growth is told begins empty.
+    pub(super) fn create(path: &Path, keep: u64, growth: Option<Arc<Growth>>) -> Self {
         // Here and not on the thread: a transfer that is given up must not find it there after it has removed it.
-        let file = File::create(path);
+        let file = File::options().write(true).create(true).truncate(false).open(path);
         let (steps, queue) = mpsc::channel(QUEUE);
-        Self { steps, thread: tokio::task::spawn_blocking(move || run(file?, queue, growth.as_deref())) }
+        let run = move || run(file?, keep, queue, growth.as_deref());
+        Self { steps, thread: tokio::task::spawn_blocking(run) }
     }
 
     /// Appends. Fails when the disk failed; [`Self::finish`] then says how.
@@ -61,7 +62,14 @@ impl Writer {
 #[derive(Debug)]
 pub(super) struct Stopped;
 
-fn run(mut file: File, mut queue: mpsc::Receiver<Step>, growth: Option<&Growth>) -> io::Result<()> {
+fn run(
+    mut file: File,
+    keep: u64,
+    mut queue: mpsc::Receiver<Step>,
+    growth: Option<&Growth>,
+) -> io::Result<()> {
+    file.set_len(keep)?;
+    file.seek(SeekFrom::Start(keep))?;
     let mut follow = Follow::begin(growth);
     while let Some(step) = queue.blocking_recv() {
         match step {

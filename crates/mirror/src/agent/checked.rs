@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
-use granary_fetch::Fault;
+use granary_fetch::{Broken, Fault};
 use granary_nix::Hash;
 use granary_placement::report::RefusalReason;
 use sha2::{Digest as _, Sha256};
@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 pub(super) enum Cut {
     /// The source broke off, or was silent for too long.
     #[error("the source broke off: {0}")]
-    Source(#[from] reqwest::Error),
+    Source(#[from] Broken),
     /// The bytes are not those of the file.
     #[error("the bytes have the hash {actual}, not {expected}")]
     Hash { expected: Hash, actual: Hash },

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use granary_fetch::{Source, SourceKind};
-use granary_nix::{PublicKeys, StorePath};
+use granary_fetch::{Access, Source, SourceKind};
+use granary_nix::StorePath;
 use granary_placement::{CompiledMap, MirrorName, Table};
 
-use crate::sync::{Assigned, Job, PartitionSet, PolicyJob};
+use crate::sync::{Assigned, Job, PartitionSet, PolicyJob, trust_of};
 
 /// The policy's name in LAN mode, where there is only one.
 pub const LAN_POLICY: &str = "storePaths";
@@ -18,8 +18,8 @@ pub fn of_roots(roots: &[StorePath], upstreams: &[Source]) -> Job {
     Job { policies: vec![policy], sources: upstreams.to_vec(), elsewhere: Some(Vec::new()) }
 }
 
-/// What the map asks of the mirror `own`. Other mirrors are sources too: what they say counts when a key of any
-/// upstream vouches for it.
+/// What the map asks of the mirror `own`. Other mirrors are sources too: what they say counts when it would count from any
+/// upstream.
 #[must_use]
 pub fn of_map(map: &CompiledMap, own: &MirrorName, upstreams: &[Source]) -> Job {
     let policies = map.policies_of(own).map(|(policy, table)| PolicyJob {
@@ -28,10 +28,11 @@ pub fn of_map(map: &CompiledMap, own: &MirrorName, upstreams: &[Source]) -> Job 
         roots: policy.store_paths.iter().filter_map(|root| StorePath::parse(root).ok()).collect(),
         assigned: Assigned::Partitions(Arc::new(assigned(table, own))),
     });
-    let keys = all_keys(upstreams);
+    let trust = Arc::new(trust_of(upstreams));
     let others = map.map().mirrors.iter().filter(|mirror| mirror.name != *own).filter_map(|mirror| {
         let url = mirror.internal_url.parse().ok()?;
-        Some(Source { url, keys: Arc::clone(&keys), priority: 0, kind: SourceKind::Mirror })
+        let (priority, kind, access) = (0, SourceKind::Mirror, Access::default());
+        Some(Source { url, trust: Arc::clone(&trust), priority, kind, access })
     });
     let elsewhere = map.map().policies.iter().filter(|policy| !policy.mirrors.contains(own));
     let roots =
@@ -48,18 +49,9 @@ fn assigned(table: &Table, own: &MirrorName) -> PartitionSet {
     PartitionSet::from_fn(|partition| place.is_some_and(|place| table.holders(partition).contains(&place)))
 }
 
-fn all_keys(upstreams: &[Source]) -> Arc<PublicKeys> {
-    let mut keys = Vec::new();
-    for key in upstreams.iter().flat_map(|upstream| upstream.keys.as_slice()) {
-        if !keys.contains(key) {
-            keys.push(key.clone());
-        }
-    }
-    Arc::new(keys.into_iter().collect())
-}
-
 #[cfg(test)]
 mod tests {
+    use granary_nix::PublicKeys;
     use granary_placement::{Mirror, MirrorMap, MirrorState, Partition, Policy};
 
     use super::*;
@@ -70,12 +62,8 @@ mod tests {
     ];
 
     fn upstream(host: &str, keys: &[&str]) -> Source {
-        Source {
-            url: format!("https://{host}").parse().unwrap(),
-            keys: Arc::new(PublicKeys::parse(keys).unwrap()),
-            priority: 40,
-            kind: SourceKind::Upstream,
-        }
+        let (url, keys) = (format!("https://{host}").parse().unwrap(), PublicKeys::parse(keys).unwrap());
+        Source::new(url, &keys, 40, SourceKind::Upstream)
     }
 
     fn map() -> CompiledMap {
@@ -136,12 +124,12 @@ mod tests {
     }
 
     #[test]
-    fn other_mirrors_are_sources_under_all_keys() {
+    fn other_mirrors_are_sources_under_the_rules_of_all_upstreams() {
         let upstreams = [upstream("a", &KEYS[..1]), upstream("b", &KEYS)];
         let job = of_map(&map(), &"east-0".parse().unwrap(), &upstreams);
         let urls: Vec<String> = job.sources.iter().map(|source| source.url.to_string()).collect();
         assert_eq!(urls, ["https://a", "https://b", "http://north-0", "http://west-0"]);
-        assert_eq!(job.sources[3].keys.as_slice().len(), 2, "each key once");
+        assert_eq!(job.sources[3].trust.rules().len(), 2);
         assert_eq!(job.sources[3].kind, SourceKind::Mirror);
     }
 

@@ -102,7 +102,7 @@ impl Misses {
                     return response(parts.status, parts.tag, &parts.headers, body);
                 }
                 Err(failure) => {
-                    if matches!(failure, Failure::Http(_)) {
+                    if failure.is_silence() {
                         self.unwell.failed(&source.to_string(), Instant::now());
                     }
                     missing &= matches!(failure, Failure::NotFound);
@@ -150,12 +150,12 @@ impl Misses {
             // A part proves nothing. The client's own check of the whole NAR decides.
             return Ok(Opened {
                 parts,
-                body: answer.bytes_stream().map(|chunk| chunk.map_err(Cut::from)).boxed(),
+                body: sources::body(answer).map(|chunk| chunk.map_err(Cut::from)).boxed(),
             });
         }
         let (size, most) = (expected.file_size.or(total), expected.most_bytes());
         let whole = checked::Expected { hash: expected.file_hash, size, most };
-        let body = checked::whole(answer.bytes_stream().boxed(), whole);
+        let body = checked::whole(sources::body(answer), whole);
         let mut body = self.watched(body, url.to_string(), file.to_owned()).boxed();
         if size.unwrap_or(most) <= CHECKED_FIRST {
             let mut chunks = Vec::new();
@@ -289,6 +289,7 @@ mod tests {
             file_size: Some(100_000),
             nar_hash: hash,
             nar_size: 1,
+            content: None,
         };
         let mut headers = HeaderMap::new();
         assert!(is_the_same(&headers, &expected), "nobody asks");

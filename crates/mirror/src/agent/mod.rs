@@ -103,17 +103,17 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         heart: Arc::clone(&heart),
     });
     let fetcher = Fetcher::watched(config.limits.clone(), Arc::<work::Watcher>::clone(&watcher))?;
-    let syncer = Syncer::new(Arc::clone(&tree), fetcher);
+    let syncer = Syncer::new(Arc::clone(&tree), fetcher.clone());
     let syncer = if config.pull_through.is_some() { syncer.with_guests() } else { syncer };
     let tasks = TaskTracker::new();
 
-    let (map, doubt) = follow(&config, client.clone(), &tasks, &stop);
-    let sources = Sources::new(config.name.clone(), map.clone(), config.upstreams.clone(), client);
+    let (map, doubt) = follow(&config, client, &tasks, &stop);
+    let sources = Sources::new(config.name.clone(), map.clone(), config.upstreams.clone(), fetcher.clone());
     let misses = Misses::new(sources, Arc::clone(&metrics));
     let through = config.pull_through.map(|settings| {
         let (tree, metrics, until) =
             (Arc::clone(&tree), Arc::clone(&metrics.through), (tasks.clone(), stop.clone()));
-        Through::new(tree, &config.upstreams, &config.limits, settings, metrics, until)
+        Through::new(tree, &config.upstreams, &fetcher, settings, metrics, until)
     });
     let through = through.transpose()?;
     let push = take_pushes(&config, &tree, &tasks, &stop)?;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use granary_nix::PublicKeys;
 use granary_placement::report::ScrubReport;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -25,9 +24,7 @@ pub(super) struct Told {
 /// Scrubs until `stop`, if the configuration says so.
 pub(super) async fn scrub(config: &Config, tree: Arc<Tree>, told: Told, stop: CancellationToken) {
     let Some(rules) = config.scrub else { return };
-    let keys: PublicKeys =
-        config.upstreams.iter().flat_map(|upstream| upstream.keys.as_slice()).cloned().collect();
-    Scrubber::open(tree, keys, rules).run(&told, stop).await;
+    Scrubber::open(tree, config.trust(), rules).run(&told, stop).await;
 }
 
 impl Watcher for Told {

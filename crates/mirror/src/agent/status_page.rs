@@ -60,10 +60,10 @@ fn address(config: &Config, headers: &HeaderMap) -> String {
     origin.map_or_else(|| format!("http://<this machine>:{}", config.http.port()), str::to_owned)
 }
 
-/// Every upstream's keys, each once.
+/// The keys of everything that may be here, each once.
 fn keys(config: &Config) -> Vec<String> {
     let mut keys: Vec<String> = Vec::new();
-    for key in config.upstreams.iter().flat_map(|upstream| upstream.keys.as_slice()) {
+    for key in config.trust().rules().iter().flat_map(|rule| rule.keys.as_slice()) {
         let key = key.to_string();
         if !keys.contains(&key) {
             keys.push(key);

@@ -26,25 +26,25 @@ pub use origin::Origin;
 pub use outcome::{Observer, Outcome, Trouble};
 pub use target::Target;
 
-use granary_nix::{PublicKeys, StorePath};
+use granary_nix::{StorePath, Trust};
 use tokio_util::sync::CancellationToken;
 
-/// Copies the closure of `roots`, or with no roots everything that the origin has, of which each artifact must be signed
-/// by one of `keys`. Ends early, with [`CarryError::Stopped`], when `stop` is cancelled.
+/// Copies the closure of `roots`, or with no roots everything that the origin has, of which each artifact must meet
+/// `trust`. Ends early, with [`CarryError::Stopped`], when `stop` is cancelled.
 ///
 /// Blocks, and uses all cores.
 pub fn carry(
     origin: &Origin,
     target: &Target,
-    keys: &PublicKeys,
+    trust: &Trust,
     roots: &[StorePath],
     observer: &dyn Observer,
     stop: &CancellationToken,
 ) -> Result<Outcome, CarryError> {
-    let plan = plan::plan(origin, keys, roots)?;
-    let tasks = plan::Tasks::of(&plan, target, keys);
+    let plan = plan::plan(origin, trust, roots)?;
+    let tasks = plan::Tasks::of(&plan, target, trust);
     room::check(target, &tasks)?;
-    let outcome = work::run(origin, target, keys, plan, &tasks, observer, stop)?;
+    let outcome = work::run(origin, target, trust, plan, &tasks, observer, stop)?;
     target.finish()?;
     Ok(outcome)
 }

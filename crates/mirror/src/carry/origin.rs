@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use futures::StreamExt as _;
 use granary_fetch::{Fault, Fetcher, Source, narinfo};
 use granary_nix::narinfo::MAX_TEXT;
-use granary_nix::{HashPart, NarInfo, PublicKeys};
+use granary_nix::{HashPart, NarInfo, Trust};
 use granary_placement::report::RefusalReason;
 
 use super::CarryError;
@@ -50,10 +50,10 @@ impl Origin {
     }
 
     /// Its narinfos for these artifacts, in no particular order.
-    pub(super) fn narinfos(&self, hashes: &[HashPart], keys: &PublicKeys) -> Vec<(HashPart, Answer)> {
+    pub(super) fn narinfos(&self, hashes: &[HashPart], trust: &Trust) -> Vec<(HashPart, Answer)> {
         match self {
             Self::Directory(directory) => {
-                on_all_cores(hashes, |hash| (*hash, read_narinfo(directory, hash, keys)))
+                on_all_cores(hashes, |hash| (*hash, read_narinfo(directory, hash, trust)))
             }
             Self::Cache { source, fetcher, runtime } => {
                 let ask = |hash: HashPart| async move { (hash, fetcher.narinfo(source, &hash).await) };
@@ -65,7 +65,7 @@ impl Origin {
 }
 
 /// The narinfo in a directory; it must parse, be signed, and lead to a file of the directory.
-pub(super) fn read_narinfo(directory: &Path, hash: &HashPart, keys: &PublicKeys) -> Answer {
+pub(super) fn read_narinfo(directory: &Path, hash: &HashPart, trust: &Trust) -> Answer {
     let mut text = Vec::new();
     let file = match File::open(directory.join(hash.narinfo_name())) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -75,7 +75,7 @@ pub(super) fn read_narinfo(directory: &Path, hash: &HashPart, keys: &PublicKeys)
     file.take(MAX_TEXT as u64 + 1)
         .read_to_end(&mut text)
         .map_err(|error| unreadable("its narinfo", &error))?;
-    let info = narinfo::admit_signed(&text, hash, keys)?;
+    let info = narinfo::admit_trusted(&text, hash, trust)?;
     if !info.compression.is_supported() {
         let message = format!("NAR files compressed with {} cannot be verified here", info.compression);
         return Err(Fault::new(RefusalReason::UnknownCompression, message));

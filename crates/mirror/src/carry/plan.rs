@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use granary_fetch::Fault;
-use granary_nix::{HashPart, NarInfo, PublicKeys, StorePath};
+use granary_nix::{HashPart, NarInfo, StorePath, Trust};
 use granary_placement::report::RefusalReason;
 
 use super::{CarryError, Origin, Target, Trouble};
@@ -21,7 +21,7 @@ pub(super) struct Plan {
 }
 
 /// The plan for the closure of `roots`, or for everything.
-pub(super) fn plan(origin: &Origin, keys: &PublicKeys, roots: &[StorePath]) -> Result<Plan, CarryError> {
+pub(super) fn plan(origin: &Origin, trust: &Trust, roots: &[StorePath]) -> Result<Plan, CarryError> {
     let mut names: HashMap<HashPart, StorePath> =
         roots.iter().map(|root| (root.hash_part(), root.clone())).collect();
     let mut open =
@@ -29,7 +29,7 @@ pub(super) fn plan(origin: &Origin, keys: &PublicKeys, roots: &[StorePath]) -> R
     let mut seen: HashSet<HashPart> = open.iter().copied().collect();
     let (mut found, mut lost) = (HashMap::new(), HashMap::new());
     while !open.is_empty() {
-        for (hash, answer) in origin.narinfos(&std::mem::take(&mut open), keys) {
+        for (hash, answer) in origin.narinfos(&std::mem::take(&mut open), trust) {
             match admit(answer, names.get(&hash)) {
                 Ok(info) => {
                     for reference in &info.references {
@@ -98,7 +98,7 @@ pub(super) struct Tasks {
 
 impl Tasks {
     /// Reads whatever the target has of the plan, on all cores.
-    pub(super) fn of(plan: &Plan, target: &Target, keys: &PublicKeys) -> Self {
+    pub(super) fn of(plan: &Plan, target: &Target, trust: &Trust) -> Self {
         let numbers: Vec<usize> = (0..plan.order.len()).collect();
         let mut tasks = Self {
             present: vec![false; numbers.len()],
@@ -106,7 +106,7 @@ impl Tasks {
             ..Self::default()
         };
         for (number, here) in
-            on_all_cores(&numbers, |number| (*number, target.has(&plan.order[*number], keys)))
+            on_all_cores(&numbers, |number| (*number, target.has(&plan.order[*number], trust)))
         {
             tasks.present[number] = here;
         }

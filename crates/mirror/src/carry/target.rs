@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use granary_fetch::{Expected, Verified};
-use granary_nix::{NarInfo, PublicKeys, StorePath};
+use granary_nix::{NarInfo, StorePath, Trust};
 
 use super::CarryError;
 use super::origin::{nar_path, read_narinfo};
@@ -51,10 +51,10 @@ impl Target {
         }
     }
 
-    /// Whether it has the same artifact already, whole and right: its narinfo is signed by one of `keys` and its NAR file,
+    /// Whether it has the same artifact already, whole and right: its narinfo meets `trust` and its NAR file,
     /// which is read, is what that says.
-    pub(super) fn has(&self, info: &NarInfo, keys: &PublicKeys) -> bool {
-        let Ok(Some(here)) = read_narinfo(self.directory(), &info.store_path.hash_part(), keys) else {
+    pub(super) fn has(&self, info: &NarInfo, trust: &Trust) -> bool {
+        let Ok(Some(here)) = read_narinfo(self.directory(), &info.store_path.hash_part(), trust) else {
             return false;
         };
         let whole = || {
@@ -76,9 +76,9 @@ impl Target {
 
     /// Whether it has this path from elsewhere, so that what references it may come in. The NAR file's size is looked at,
     /// and its bytes are not.
-    pub(super) fn offers(&self, path: &StorePath, keys: &PublicKeys) -> bool {
+    pub(super) fn offers(&self, path: &StorePath, trust: &Trust) -> bool {
         let hash = path.hash_part();
-        let here = read_narinfo(self.directory(), &hash, keys).ok().flatten();
+        let here = read_narinfo(self.directory(), &hash, trust).ok().flatten();
         let Some(here) = here.filter(|here| here.store_path == *path) else { return false };
         let size = nar_path(self.directory(), &here).ok().and_then(|nar| std::fs::metadata(nar).ok());
         size.is_some_and(|file| here.file_size.is_none_or(|size| size == file.len()))

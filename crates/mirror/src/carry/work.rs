@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use granary_fetch::Fault;
-use granary_nix::{HashPart, NarInfo, PublicKeys, StorePath};
+use granary_nix::{HashPart, NarInfo, StorePath, Trust};
 use granary_placement::report::RefusalReason;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ const LEAST: usize = 2;
 pub(super) fn run(
     origin: &Origin,
     target: &Target,
-    keys: &PublicKeys,
+    trust: &Trust,
     plan: Plan,
     tasks: &Tasks,
     observer: &dyn Observer,
@@ -33,7 +33,7 @@ pub(super) fn run(
     lost.sort_by(|one, other| one.1.artifact.cmp(&other.1.artifact));
     for (hash, trouble) in lost {
         // What the source lacks may be in the target: an import needs to bring only what is new.
-        let offered = StorePath::parse(&trouble.artifact).is_ok_and(|path| target.offers(&path, keys));
+        let offered = StorePath::parse(&trouble.artifact).is_ok_and(|path| target.offers(&path, trust));
         board.settle(hash, if offered { State::There } else { State::Lost(trouble.artifact.clone()) });
         if !offered {
             observer.trouble(&trouble);

@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use granary_fetch::{Fetcher, Limits, Source, SourceKind};
-use granary_nix::{CacheInfo, PublicKeys, StorePath};
+use granary_nix::{CacheInfo, StorePath, Trust};
 use tokio_util::sync::CancellationToken;
 
 use super::progress::Progress;
@@ -62,23 +61,18 @@ fn limits(config: Option<&Config>) -> Limits {
     config.map(|config| config.limits.clone()).unwrap_or_default()
 }
 
-/// The keys of every upstream of the configuration, those that it takes pushes by, and those of the command line.
-fn trusted(config: Option<&Config>, what: &Carried) -> Result<PublicKeys, CommandError> {
-    let given = keys(&what.public_keys)?;
-    let upstreams = config.into_iter().flat_map(|config| &config.upstreams);
-    let configured = upstreams.flat_map(|upstream| upstream.keys.as_slice());
-    let pushed = config.and_then(|config| config.push.as_ref());
-    let pushed = pushed.into_iter().flat_map(|push| push.public_keys.as_slice());
-    Ok(configured.chain(pushed).chain(given.as_slice()).cloned().collect())
+/// What every upstream of the configuration may vouch for, the keys that it takes pushes by, and those of the command line.
+fn trusted(config: Option<&Config>, what: &Carried) -> Result<Trust, CommandError> {
+    let given = Trust::from(&keys(&what.public_keys)?);
+    Ok(Trust::any_of([&config.map(Config::trust).unwrap_or_default(), &given]))
 }
 
 /// A directory, also as `file://`; or a cache behind HTTP.
-fn origin(from: &str, trusted: &PublicKeys, limits: Limits) -> Result<Origin, CommandError> {
+fn origin(from: &str, trusted: &Trust, limits: Limits) -> Result<Origin, CommandError> {
     if from.starts_with("http://") || from.starts_with("https://") {
         let problem = |problem: String| CommandError::From { from: from.into(), problem };
         let url = from.parse().map_err(|error: granary_nix::BaseUrlError| problem(error.to_string()))?;
-        let keys = Arc::new(trusted.clone());
-        let source = Source { url, keys, priority: 0, kind: SourceKind::Upstream };
+        let source = Source::new(url, trusted, 0, SourceKind::Upstream);
         let fetcher = Fetcher::new(limits).map_err(AgentError::from)?;
         let runtime = tokio::runtime::Handle::current();
         return Ok(Origin::Cache { source: Box::new(source), fetcher, runtime });
@@ -114,7 +108,7 @@ fn real(path: &Path) -> PathBuf {
 
 async fn run(
     origin: Origin,
-    trusted: PublicKeys,
+    trusted: Trust,
     what: Carried,
     stop: CancellationToken,
     open: impl FnOnce() -> Result<Target, CommandError> + Send + 'static,

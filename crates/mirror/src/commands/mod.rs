@@ -11,14 +11,14 @@ mod verify;
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use granary_nix::PublicKeys;
+use granary_nix::{PublicKeys, Trust, TrustRule};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::agent::AgentError;
 use crate::carry::CarryError;
-use crate::cli::Command;
+use crate::cli::{Command, Keys};
 use crate::config::{Config, ConfigError};
 use crate::front::{Supervisor, SupervisorError};
 use crate::verify::VerifyError;
@@ -56,6 +56,14 @@ pub enum CommandError {
         key: String,
         /// What is wrong with it.
         problem: String,
+    },
+    /// As many signatures as there cannot be.
+    #[error("--signatures {signatures} is not between 1 and {most}, the number of different keys")]
+    Signatures {
+        /// As given.
+        signatures: usize,
+        /// How many different keys there are.
+        most: usize,
     },
     /// `sync` in map mode without a map.
     #[error("no mirror map can be read from map.file, map.url or the copy on disk: {0}")]
@@ -98,8 +106,8 @@ pub async fn run(command: Command) -> Result<ExitCode, CommandError> {
         }
         Command::Export(args) => return carry::export(args, stopped_by_signals()?).await,
         Command::Import(args) => return carry::import(args, stopped_by_signals()?).await,
-        Command::Verify(args) => return verify::verify(&args, &keys(&args.keys.public_keys)?),
-        Command::Narinfo(args) => return narinfo::narinfo(&args, &keys(&args.keys.public_keys)?),
+        Command::Verify(args) => return verify::verify(&args, &trust(&args.keys)?),
+        Command::Narinfo(args) => return narinfo::narinfo(&args, &trust(&args.keys)?),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -138,6 +146,19 @@ fn stopped_by_signals() -> Result<CancellationToken, CommandError> {
         token.cancel();
     });
     Ok(stop)
+}
+
+fn trust(args: &Keys) -> Result<Trust, CommandError> {
+    if let Some(path) = &args.config {
+        return Ok(Config::load(path)?.trust());
+    }
+    let (keys, signatures, content_addressed) =
+        (keys(&args.public_keys)?, args.signatures, args.content_addressed);
+    let most = keys.different().max(1);
+    if !(1..=most).contains(&signatures) {
+        return Err(CommandError::Signatures { signatures, most });
+    }
+    Ok(TrustRule { keys, signatures, content_addressed }.into())
 }
 
 /// Each argument holds one key or several between spaces.

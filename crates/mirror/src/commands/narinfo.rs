@@ -4,17 +4,17 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use granary_nix::PublicKeys;
+use granary_nix::Trust;
 use granary_nix::narinfo::MAX_TEXT;
 
 use super::{CommandError, one_line};
 use crate::cli;
 use crate::verify::{KeyCheck, NarInfoCheck, check_narinfo, verify_narinfos};
 
-pub(super) fn narinfo(args: &cli::Narinfo, keys: &PublicKeys) -> Result<ExitCode, CommandError> {
+pub(super) fn narinfo(args: &cli::Narinfo, trust: &Trust) -> Result<ExitCode, CommandError> {
     let mut checks = Vec::with_capacity(args.files.len());
     for file in &args.files {
-        checks.extend(check(file, keys)?);
+        checks.extend(check(file, trust)?);
     }
     let mut out = io::stdout().lock();
     if args.json {
@@ -32,14 +32,14 @@ pub(super) fn narinfo(args: &cli::Narinfo, keys: &PublicKeys) -> Result<ExitCode
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn check(file: &PathBuf, keys: &PublicKeys) -> Result<Vec<NarInfoCheck>, CommandError> {
+fn check(file: &PathBuf, trust: &Trust) -> Result<Vec<NarInfoCheck>, CommandError> {
     if file != Path::new("-") {
-        return Ok(verify_narinfos(std::slice::from_ref(file), keys));
+        return Ok(verify_narinfos(std::slice::from_ref(file), trust));
     }
     let mut text = Vec::new();
     // One byte more than a narinfo may have, so that the parser sees that it is too long.
     io::stdin().lock().take(MAX_TEXT as u64 + 1).read_to_end(&mut text).map_err(CommandError::Stdin)?;
-    Ok(vec![check_narinfo("-".into(), &text, keys)])
+    Ok(vec![check_narinfo("-".into(), &text, trust)])
 }
 
 fn line(check: &NarInfoCheck) -> String {

@@ -3,14 +3,14 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use granary_nix::PublicKeys;
+use granary_nix::Trust;
 
 use super::{CommandError, one_line};
 use crate::cli;
 use crate::verify::verify_tree;
 
-pub(super) fn verify(args: &cli::Verify, keys: &PublicKeys) -> Result<ExitCode, CommandError> {
-    let check = verify_tree(&args.dir, keys)?;
+pub(super) fn verify(args: &cli::Verify, trust: &Trust) -> Result<ExitCode, CommandError> {
+    let check = verify_tree(&args.dir, trust)?;
     let mut out = io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &check).map_err(io::Error::from)?;

@@ -1,27 +1,24 @@
 //! From the file as written to a configuration that can be used.
 
-use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use granary_fetch::source::order;
-use granary_fetch::{Limits, Source, SourceKind};
-use granary_nix::{BaseUrl, CacheInfo, PublicKey, PublicKeys, STORE_DIR, StorePath};
+use granary_fetch::Limits;
+use granary_nix::{CacheInfo, STORE_DIR, StorePath};
 use url::Url;
 
 use super::pull_through::check as check_pull_through;
-use super::raw::{Raw, RawCacheInfo, RawLimits, RawListen, RawMap, RawPublish, RawUpstream};
+use super::raw::{Raw, RawCacheInfo, RawLimits, RawListen, RawMap, RawPublish};
+use super::upstreams::{check_bandwidth, check_upstreams};
 use super::{Config, ConfigError, MapSource, Wanted};
 use crate::front::safe_url;
 
 pub(super) type Checked<T> = Result<T, ConfigError>;
 
 const MAX_ROOTS: usize = 10_000;
-const MAX_UPSTREAMS: usize = 16;
 /// Longest interval: a day.
 const MAX_SECONDS: u64 = 86_400;
 
@@ -83,41 +80,6 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
     })
 }
 
-fn check_upstreams(raw: Vec<RawUpstream>) -> Checked<Vec<Source>> {
-    if raw.is_empty() {
-        return Err(field("upstreams", "name at least one binary cache to pull from, with its publicKeys"));
-    }
-    if raw.len() > MAX_UPSTREAMS {
-        return Err(field("upstreams", format!("{} are too many; {MAX_UPSTREAMS} are allowed", raw.len())));
-    }
-    let mut seen = BTreeSet::new();
-    let mut upstreams = Vec::with_capacity(raw.len());
-    for (index, RawUpstream { url, public_keys, priority }) in raw.into_iter().enumerate() {
-        let at = |rest: &str| format!("upstreams[{index}].{rest}");
-        let base = parsed::<BaseUrl>(&at("url"), &url, "write the http or https address of a binary cache")?;
-        if !seen.insert(base.to_string()) {
-            return Err(field(
-                at("url"),
-                format!("{url} is there twice; give it all its publicKeys in one entry"),
-            ));
-        }
-        if public_keys.is_empty() {
-            return Err(field(
-                at("publicKeys"),
-                "name at least one key: nothing is taken without a trusted signature",
-            ));
-        }
-        let keys = public_keys.iter().enumerate().map(|(number, key)| {
-            let hint = "write <name>:<base64>, as in nix's trusted-public-keys";
-            parsed::<PublicKey>(&at(&format!("publicKeys[{number}]")), key, hint)
-        });
-        let keys = Arc::new(keys.collect::<Checked<PublicKeys>>()?);
-        upstreams.push(Source { url: base, keys, priority: priority.into(), kind: SourceKind::Upstream });
-    }
-    order(&mut upstreams);
-    Ok(upstreams)
-}
-
 /// `others`: something else than store paths says what is kept.
 fn check_wanted(store_paths: Option<Vec<String>>, map: Option<RawMap>, others: bool) -> Checked<Wanted> {
     match (store_paths, map) {
@@ -151,7 +113,7 @@ fn check_wanted(store_paths: Option<Vec<String>>, map: Option<RawMap>, others: b
 }
 
 fn check_limits(raw: &RawLimits) -> Checked<Limits> {
-    let RawLimits { connections, decoders, max_nar_size, silence_seconds, connect_seconds } = *raw;
+    let RawLimits { connections, decoders, max_nar_size, silence_seconds, connect_seconds, bandwidth } = *raw;
     let decoders = decoders.unwrap_or(Limits::default().decoders);
     for (name, value) in [("limits.connections", connections), ("limits.decoders", decoders)] {
         if !(1..=256).contains(&value) {
@@ -167,6 +129,7 @@ fn check_limits(raw: &RawLimits) -> Checked<Limits> {
         max_nar_size,
         silence: seconds("limits.silenceSeconds", silence_seconds)?,
         connect: seconds("limits.connectSeconds", connect_seconds)?,
+        bandwidth: check_bandwidth("limits.bandwidth", bandwidth)?,
         ..Limits::default()
     })
 }
@@ -328,6 +291,7 @@ mod tests {
             (&roots, &format!("{roots}limits: {{decoders: 1000}}\n"), &["limits.decoders:"]),
             (&roots, &format!("{roots}limits: {{maxNarSize: 0}}\n"), &["limits.maxNarSize:"]),
             (&roots, &format!("{roots}limits: {{silenceSeconds: 0}}\n"), &["limits.silenceSeconds:"]),
+            (&roots, &format!("{roots}limits: {{bandwidth: 50Mb}}\n"), &["limits", "bandwidth", "Mi"]),
             (&roots, &format!("{roots}limits: {{speed: 1}}\n"), &["limits", "speed"]),
             (&roots, &format!("{roots}storage: x\n"), &["storage"]),
         ];
@@ -339,13 +303,6 @@ mod tests {
                 assert!(error.contains(word), "{yaml}\n→ {error}\nlacks {word:?}");
             }
         }
-    }
-
-    #[test]
-    fn one_upstream_is_named_once() {
-        let entry = format!("- {{url: 'https://cache.nixos.org', publicKeys: ['{KEY}']}}\n");
-        let error = Config::parse(&good().replace(&entry, &entry.repeat(2))).unwrap_err().to_string();
-        assert!(error.contains("upstreams[1].url:") && error.contains("twice"), "{error}");
     }
 
     #[test]

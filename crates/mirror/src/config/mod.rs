@@ -9,18 +9,20 @@ mod raw;
 mod retention;
 mod scrub;
 pub mod size;
+mod upstreams;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use granary_fetch::{Limits, Source};
-use granary_nix::{CacheInfo, StorePath};
+use granary_nix::{CacheInfo, StorePath, Trust};
 use granary_placement::MirrorName;
 use url::Url;
 
 use crate::front::Publish;
 use crate::push::settings::Push;
+use crate::sync::trust_of;
 use crate::{capacity as room, retention as keeping, scrub as reading};
 
 pub use pull_through::PullThrough;
@@ -121,6 +123,13 @@ impl Config {
             return Err(read(std::io::Error::new(std::io::ErrorKind::FileTooLarge, message)));
         }
         Self::parse(&std::fs::read_to_string(path).map_err(read)?)
+    }
+
+    /// What may stand in this mirror's tree: what any upstream may vouch for, and what was pushed by these keys.
+    #[must_use]
+    pub fn trust(&self) -> Trust {
+        let pushed = self.push.as_ref().map(|push| Trust::from(&push.public_keys));
+        Trust::any_of([Some(trust_of(&self.upstreams)), pushed].iter().flatten())
     }
 
     /// Checks the text of a file.

@@ -6,6 +6,8 @@ use super::capacity::RawCapacity;
 use super::pull_through::RawPullThrough;
 use super::retention::RawRetention;
 use super::scrub::RawScrub;
+use super::size::Size;
+use super::upstreams::RawUpstream;
 use crate::front::Publish;
 
 #[derive(Debug, Deserialize)]
@@ -35,15 +37,6 @@ pub(super) struct Raw {
     pub capacity: Option<RawCapacity>,
     #[serde(default)]
     pub scrub: RawScrub,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct RawUpstream {
-    pub url: String,
-    pub public_keys: Vec<String>,
-    #[serde(default = "upstream_priority")]
-    pub priority: u16,
 }
 
 #[derive(Debug, Deserialize)]
@@ -96,11 +89,19 @@ pub(super) struct RawLimits {
     pub max_nar_size: Option<u64>,
     pub silence_seconds: u64,
     pub connect_seconds: u64,
+    pub bandwidth: Option<Size>,
 }
 
 impl Default for RawLimits {
     fn default() -> Self {
-        Self { connections: 8, decoders: None, max_nar_size: None, silence_seconds: 20, connect_seconds: 5 }
+        Self {
+            connections: 8,
+            decoders: None,
+            max_nar_size: None,
+            silence_seconds: 20,
+            connect_seconds: 5,
+            bandwidth: None,
+        }
     }
 }
 
@@ -110,10 +111,6 @@ fn name() -> String {
 
 fn sync_seconds() -> u64 {
     30
-}
-
-fn upstream_priority() -> u16 {
-    40
 }
 
 fn poll_seconds() -> u64 {

@@ -108,13 +108,12 @@ const fn result_label(outcome: Outcome) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use super::super::Metrics;
     use super::*;
 
     fn source(url: &str, kind: SourceKind) -> Source {
-        Source { url: url.parse().unwrap(), keys: Arc::default(), priority: 0, kind }
+        Source::new(url.parse().unwrap(), granary_nix::Trust::default(), 0, kind)
     }
 
     #[test]

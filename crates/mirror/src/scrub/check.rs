@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use granary_fetch::Fault;
-use granary_nix::{HashPart, NarInfo, PublicKeys};
+use granary_nix::{HashPart, NarInfo, Trust};
 use granary_placement::report::RefusalReason;
 
 use super::budget::{Budget, Paced};
@@ -34,18 +34,18 @@ pub(super) enum Checked {
 
 /// Reads an artifact's narinfos, in the tree and in the catalog, and its NAR file. What is found is looked at twice: a file
 /// may have been replaced, or a disk may have stumbled.
-pub(super) fn check(tree: &Tree, hash: &HashPart, keys: &PublicKeys, budget: &mut Budget) -> Checked {
-    match once(tree, hash, keys, budget) {
-        Checked::Rotten(_) => once(tree, hash, keys, budget),
+pub(super) fn check(tree: &Tree, hash: &HashPart, trust: &Trust, budget: &mut Budget) -> Checked {
+    match once(tree, hash, trust, budget) {
+        Checked::Rotten(_) => once(tree, hash, trust, budget),
         checked => checked,
     }
 }
 
-fn once(tree: &Tree, hash: &HashPart, keys: &PublicKeys, budget: &mut Budget) -> Checked {
+fn once(tree: &Tree, hash: &HashPart, trust: &Trust, budget: &mut Budget) -> Checked {
     let layout = tree.layout();
     // What is in neither has left since it was listed.
-    let published = tree.holds(hash).then(|| narinfo(&layout.narinfo(hash), hash, keys));
-    let catalog = tree.in_catalog(hash).then(|| narinfo(&layout.catalog_narinfo(hash), hash, keys));
+    let published = tree.holds(hash).then(|| narinfo(&layout.narinfo(hash), hash, trust));
+    let catalog = tree.in_catalog(hash).then(|| narinfo(&layout.catalog_narinfo(hash), hash, trust));
     let mut bytes = 0;
     let good = match (published, &catalog) {
         (Some(Ok(info)), _) => match nar(tree, &info, budget) {
@@ -73,9 +73,9 @@ fn once(tree: &Tree, hash: &HashPart, keys: &PublicKeys, budget: &mut Budget) ->
     }
 }
 
-/// A narinfo of the tree. That nobody trusted has signed it is no rot: other keys were trusted when it came.
-fn narinfo(path: &Path, hash: &HashPart, keys: &PublicKeys) -> Result<NarInfo, Fault> {
-    artifact::read_narinfo(path, hash, keys).or_else(|fault| match fault.reason {
+/// A narinfo of the tree. That nobody trusted has signed it is no rot: other rules held when it came.
+fn narinfo(path: &Path, hash: &HashPart, trust: &Trust) -> Result<NarInfo, Fault> {
+    artifact::read_narinfo(path, hash, trust).or_else(|fault| match fault.reason {
         RefusalReason::UntrustedKey | RefusalReason::Unsigned => {
             let text =
                 std::fs::read(path).map_err(|error| Fault::new(RefusalReason::Disk, error.to_string()))?;

@@ -17,7 +17,7 @@ pub mod round;
 use std::sync::Arc;
 use std::time::Duration;
 
-use granary_nix::{HashPart, PublicKeys};
+use granary_nix::{HashPart, Trust};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -71,7 +71,7 @@ pub trait Watcher: Send + Sync {
 /// Reads a tree again and again.
 pub struct Scrubber {
     tree: Arc<Tree>,
-    keys: PublicKeys,
+    trust: Trust,
     rules: Rules,
     round: Round,
     kept: tokio::time::Instant,
@@ -80,13 +80,14 @@ pub struct Scrubber {
 }
 
 impl Scrubber {
-    /// Goes on where the scrub before it was. `keys` are those of all sources.
+    /// Goes on where the scrub before it was. `trust` is what may stand in the tree.
     #[must_use]
-    pub fn open(tree: Arc<Tree>, keys: PublicKeys, rules: Rules) -> Self {
+    pub fn open(tree: Arc<Tree>, trust: impl Into<Trust>, rules: Rules) -> Self {
+        let trust = trust.into();
         let kept = tree.state(STATE).and_then(|json| serde_json::from_slice(&json).ok());
         let round = kept.unwrap_or_else(|| Round::first(Timestamp::now()));
         let kept = tokio::time::Instant::now();
-        Self { tree, keys, rules, round, kept, was_late: false, read_errors: 0 }
+        Self { tree, trust, rules, round, kept, was_late: false, read_errors: 0 }
     }
 
     /// Scrubs until `stop`.
@@ -113,8 +114,8 @@ impl Scrubber {
 
     /// Reads one artifact, and does what has to be done about it. Gives the budget back, unless the scrub has to end.
     async fn one(&mut self, hash: HashPart, mut budget: Budget, watcher: &dyn Watcher) -> Option<Budget> {
-        let (tree, keys) = (Arc::clone(&self.tree), self.keys.clone());
-        let work = move || (check::check(&tree, &hash, &keys, &mut budget), budget);
+        let (tree, trust) = (Arc::clone(&self.tree), self.trust.clone());
+        let work = move || (check::check(&tree, &hash, &trust, &mut budget), budget);
         let (checked, budget) = tokio::task::spawn_blocking(work).await.ok()?;
         let bytes = match checked {
             Checked::Stopped => return Some(budget),

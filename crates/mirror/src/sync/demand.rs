@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use granary_nix::{HashPart, PublicKeys, StorePath};
+use granary_nix::{HashPart, StorePath, Trust};
 
 use super::job::{Job, PolicyJob};
 use super::memory::Memory;
@@ -16,7 +16,7 @@ use super::resolve::{Closure, resolve};
 pub(super) async fn find_out(
     context: &Context,
     memory: &mut Memory,
-    keys: &Arc<PublicKeys>,
+    trust: &Arc<Trust>,
     job: &Job,
     closure: &Closure,
 ) -> Demand {
@@ -26,7 +26,7 @@ pub(super) async fn find_out(
     }
     let mut wanted: HashSet<HashPart> = closure.found.keys().copied().collect();
     if !elsewhere.is_empty() && context.tree.has_more_than(&wanted) {
-        let elsewhere = resolve(context, memory, keys, elsewhere.iter()).await;
+        let elsewhere = resolve(context, memory, trust, elsewhere.iter()).await;
         if let Some(reason) = lost(&elsewhere) {
             return Demand::Unknown(reason);
         }

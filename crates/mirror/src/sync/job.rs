@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use granary_fetch::Source;
-use granary_nix::{HashPart, StorePath};
+use granary_nix::{HashPart, StorePath, Trust};
 use granary_placement::{PARTITIONS, Partition};
 
 /// What this mirror keeps, and where it gets it from.
@@ -51,6 +51,12 @@ impl Assigned {
             }
         }
     }
+}
+
+/// What counts from any of these sources: whatever one of them vouches for may stand on our disk.
+#[must_use]
+pub fn trust_of(sources: &[Source]) -> Trust {
+    Trust::any_of(sources.iter().map(|source| &*source.trust))
 }
 
 /// A set of partitions, 4 KiB.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use granary_nix::{HashPart, NarInfo, PublicKeys};
+use granary_nix::{HashPart, NarInfo, Trust};
 use granary_placement::report::{CatalogReport, Refusal};
 
 /// The first pause after a repeated refusal.
@@ -15,8 +15,8 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 /// What is remembered from pass to pass. All of it can be lost: a restarted mirror reads the tree and asks the sources.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// The keys by which `known` was verified.
-    keys: PublicKeys,
+    /// By what `known` was judged.
+    trust: Trust,
     /// Verified narinfos, in whatever form they came.
     pub(super) known: HashMap<HashPart, Arc<NarInfo>>,
     /// Whether the catalog has what no policy wants, which stays.
@@ -46,11 +46,11 @@ struct Standing {
 }
 
 impl Memory {
-    /// Forgets what was verified by other keys than `keys`.
-    pub(super) fn trust(&mut self, keys: &PublicKeys) {
-        if self.keys != *keys {
+    /// Forgets what was judged by other rules than these.
+    pub(super) fn trust(&mut self, trust: &Trust) {
+        if self.trust != *trust {
             self.known.clear();
-            self.keys.clone_from(keys);
+            self.trust.clone_from(trust);
         }
     }
 
@@ -136,15 +136,16 @@ mod tests {
     }
 
     #[test]
-    fn other_keys_make_everything_unknown() {
+    fn other_rules_make_everything_unknown() {
         let mut memory = Memory::default();
         let info = "StorePath: /nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-a\nURL: x\n\
                     NarHash: sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s\nNarSize: 9\n";
         memory.known.insert(hash(), Arc::new(info.parse().unwrap()));
-        memory.trust(&PublicKeys::default());
+        memory.trust(&Trust::default());
         assert_eq!(memory.known.len(), 1);
         let key = granary_nix::SecretKey::from_seed("k", &[1; 32]).unwrap().public_key();
-        memory.trust(&[key].into_iter().collect());
+        let keys: granary_nix::PublicKeys = [key].into_iter().collect();
+        memory.trust(&Trust::from(&keys));
         assert!(memory.known.is_empty());
     }
 }

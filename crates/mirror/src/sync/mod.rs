@@ -30,7 +30,7 @@ use tokio::sync::Mutex;
 use crate::tree::Tree;
 use memory::Memory;
 
-pub use job::{Assigned, Job, PartitionSet, PolicyJob};
+pub use job::{Assigned, Job, PartitionSet, PolicyJob, trust_of};
 pub use outcome::{Demand, Observer, PassOutcome};
 
 /// Runs passes over one tree, one at a time, and remembers between them what need not be asked again.

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use granary_fetch::{Fetcher, SourceKind, source};
-use granary_nix::{HashPart, NarInfo, PublicKeys, StorePath};
+use granary_nix::{HashPart, NarInfo, StorePath};
 use granary_placement::report::{PolicyReport, RefusalReason, UpstreamReport};
 
 use super::demand;
-use super::job::Job;
+use super::job::{Job, trust_of};
 use super::memory::Memory;
 use super::obtain::{Context, Problem};
 use super::outcome::{Demand, Observer, PassOutcome};
@@ -36,11 +36,11 @@ pub(super) async fn run(
 ) -> PassOutcome {
     let mut sources = job.sources.clone();
     source::order(&mut sources);
-    let keys = Arc::new(all_keys(job));
-    memory.trust(&keys);
+    let trust = Arc::new(trust_of(&job.sources));
+    memory.trust(&trust);
     let context = Context { tree: Arc::clone(tree), fetcher: fetcher.clone(), sources: sources.into() };
     let roots = job.policies.iter().flat_map(|policy| &policy.roots);
-    let closure = resolve(&context, memory, &keys, roots).await;
+    let closure = resolve(&context, memory, &trust, roots).await;
     let order = plan::order(&closure);
     let blamed = plan::blame(&closure, &order);
 
@@ -63,19 +63,8 @@ pub(super) async fn run(
     let orders = pass.orders(&closure, &order, |hash| !blamed.contains_key(hash));
     pass.queued(orders.len() as u64);
     pull::pull_all(&context, orders, |pulled| pass.pulled(pulled)).await;
-    let demand = demand::find_out(&context, pass.memory, &keys, job, &closure).await;
+    let demand = demand::find_out(&context, pass.memory, &trust, job, &closure).await;
     pass.end(&context, job, &closure, demand).await
-}
-
-/// The keys of every source: whatever one of them signed may stand on our disk.
-fn all_keys(job: &Job) -> PublicKeys {
-    let mut keys = Vec::new();
-    for key in job.sources.iter().flat_map(|source| source.keys.as_slice()) {
-        if !keys.contains(key) {
-            keys.push(key.clone());
-        }
-    }
-    keys.into_iter().collect()
 }
 
 /// Whether a reference that is to blame may come right by itself.

@@ -1,9 +1,9 @@
-//! The closure of the roots: which artifacts there are, by narinfos that are signed.
+//! The closure of the roots: which artifacts there are, by narinfos that are trusted.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use granary_nix::{HashPart, NarInfo, PublicKeys, StorePath};
+use granary_nix::{HashPart, NarInfo, StorePath, Trust};
 use tokio::task::JoinSet;
 
 use super::memory::Memory;
@@ -21,12 +21,12 @@ pub(super) struct Closure {
     pub(super) lost: HashMap<HashPart, (StorePath, Problem)>,
 }
 
-/// Resolves the closure of `roots`, many narinfos at once. What is known from earlier, or is on our disk and signed by
-/// one of `keys`, is not asked for, unless it is in doubt.
+/// Resolves the closure of `roots`, many narinfos at once. What is known from earlier, or is on our disk and meets
+/// `trust`, is not asked for, unless it is in doubt.
 pub(super) async fn resolve(
     context: &Context,
     memory: &mut Memory,
-    keys: &Arc<PublicKeys>,
+    trust: &Arc<Trust>,
     roots: impl Iterator<Item = &StorePath>,
 ) -> Closure {
     let mut closure = Closure::default();
@@ -45,9 +45,9 @@ pub(super) async fn resolve(
                 closure.found.insert(hash, Found { info: Arc::clone(info), origin: None });
                 continue;
             }
-            let (context, keys) = (context.clone(), Arc::clone(keys));
+            let (context, trust) = (context.clone(), Arc::clone(trust));
             running.spawn(async move {
-                let found = one(&context, keys, &path, doubtful).await;
+                let found = one(&context, trust, &path, doubtful).await;
                 (path, found)
             });
         }
@@ -72,28 +72,30 @@ pub(super) async fn resolve(
 
 async fn one(
     context: &Context,
-    keys: Arc<PublicKeys>,
+    trust: Arc<Trust>,
     path: &StorePath,
     doubtful: bool,
 ) -> Result<Found, Problem> {
     if doubtful {
         return match context.find(path).await {
-            Err(problem) if problem.fault.is_transient() => on_disk(context, keys, path).await.ok_or(problem),
+            Err(problem) if problem.fault.is_transient() => {
+                on_disk(context, trust, path).await.ok_or(problem)
+            }
             result => result,
         };
     }
-    match on_disk(context, keys, path).await {
+    match on_disk(context, trust, path).await {
         Some(found) => Ok(found),
         None => context.find(path).await,
     }
 }
 
 /// The narinfo in the tree, else in the catalog, if it is about `path` and still trusted.
-async fn on_disk(context: &Context, keys: Arc<PublicKeys>, path: &StorePath) -> Option<Found> {
+async fn on_disk(context: &Context, trust: Arc<Trust>, path: &StorePath) -> Option<Found> {
     let (tree, path) = (Arc::clone(&context.tree), path.clone());
     let read = move || {
         let hash = path.hash_part();
-        let good = |info: &NarInfo| info.store_path == path && keys.verify(info).is_ok();
+        let good = |info: &NarInfo| info.store_path == path && trust.judge(info).is_ok();
         let published = tree.published_narinfo(&hash).filter(good);
         if published.is_none() && tree.holds(&hash) {
             tracing::warn!(%path, "the published narinfo is not one that is trusted now; the artifact is pulled again");

@@ -66,15 +66,17 @@ struct Shared {
 }
 
 impl Through {
-    /// For this tree and these upstreams, within `limits` for each transfer. Its work is done in `tasks`, until `stop`.
+    /// For this tree and these upstreams, within the limits of `fetcher` for each transfer, and sharing the upstreams'
+    /// connections and bandwidth with it. Its work is done in `tasks`, until `stop`.
     pub fn new(
         tree: Arc<Tree>,
         upstreams: &[Source],
-        limits: &Limits,
+        fetcher: &Fetcher,
         settings: PullThrough,
         metrics: Arc<ThroughMetrics>,
         (tasks, stop): (TaskTracker, CancellationToken),
     ) -> Result<Self, FetcherError> {
+        let limits = fetcher.limits();
         let asking = Limits {
             silence: limits.silence.min(SILENCE),
             connect: limits.connect.min(CONNECT),
@@ -84,8 +86,8 @@ impl Through {
         Ok(Self(Arc::new(Shared {
             tree,
             upstreams: upstreams.into(),
-            asking: Fetcher::new(asking)?,
-            fetching: Fetcher::new(fetching)?,
+            asking: fetcher.with_limits(asking)?,
+            fetching: fetcher.with_limits(fetching)?,
             lookups: lookup::Lookups::default(),
             closures: closure::Closures::default(),
             flights: flight::Flights::default(),

@@ -59,6 +59,12 @@ impl Layout {
         self.state().join("tmp")
     }
 
+    /// What came in part.
+    #[must_use]
+    pub fn partial(&self) -> PathBuf {
+        self.state().join("partial")
+    }
+
     /// The narinfos of all artifacts that policies want.
     #[must_use]
     pub fn catalog(&self) -> PathBuf {

@@ -7,6 +7,7 @@
 //! .granary/id                     the disk's id
 //! .granary/lock                   held by the one process that writes
 //! .granary/tmp/                   what is being written; emptied at start
+//! .granary/partial/<hash>         large NAR files that came in part; bounded, and removed after a week
 //! .granary/catalog/<hash part>.narinfo      every artifact that is published here or that a policy wants, wherever it is held
 //! .granary/quarantine/<hash part>.json      what was refused, and why
 //! .granary/trash/<hash part>.narinfo        what was taken out
@@ -36,6 +37,7 @@ mod kept;
 mod layout;
 mod open;
 mod order;
+mod partial;
 mod publish;
 mod quarantine;
 mod remove;
@@ -64,6 +66,7 @@ use crate::capacity::{Capacity, NoRoom, Room};
 use catalog::Catalog;
 use durable::Scratch;
 use index::Index;
+use partial::Partials;
 use trash::Trash;
 
 /// The directory, open for writing by this process alone.
@@ -74,6 +77,7 @@ pub struct Tree {
     scratch: Arc<Scratch>,
     /// Held for reading while something is published, for writing while something is taken out.
     gate: RwLock<()>,
+    partials: Arc<Partials>,
     index: RwLock<Index>,
     catalog: RwLock<Catalog>,
     trash: RwLock<Trash>,

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::catalog::Catalog;
 use super::durable::{Scratch, make_directory};
 use super::index::{Held, Index};
+use super::partial::Partials;
 use super::trash::Trash;
 use super::{Layout, Tree, TreeError, disk, id, layout};
 use crate::capacity::Capacity;
@@ -26,6 +27,7 @@ impl Tree {
         }
         let lock = lock(&layout)?;
         let scratch = Scratch::prepare(layout.temp())?;
+        let partials = Partials::prepare(layout.partial())?;
         let id = id::read_or_make(&layout.id(), &scratch)?;
         let text = cache_info.to_text();
         if fs::read(layout.cache_info()).ok().as_deref() != Some(text.as_bytes()) {
@@ -37,7 +39,8 @@ impl Tree {
         let trash = RwLock::new(Trash::load(&layout)?);
         let capacity = Capacity::of(directory.to_owned());
         let gate = RwLock::default();
-        let tree = Self { layout, id, scratch, gate, index, catalog, kept, trash, capacity, _lock: lock };
+        let tree =
+            Self { layout, id, scratch, partials, gate, index, catalog, kept, trash, capacity, _lock: lock };
         tree.finish_setting_aside()?;
         tree.finish_removals()?;
         tree.complete_catalog()?;

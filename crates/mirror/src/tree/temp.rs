@@ -3,16 +3,23 @@
 use std::path::{Path, PathBuf};
 
 use super::disk;
+use super::partial::Claim;
 
-/// A path below `.granary/tmp`, not yet created. Whatever is there when this is dropped is removed.
+/// A path below `.granary/tmp`, not yet created. Whatever is there when this is dropped is removed; except for a path below
+/// `.granary/partial`, where it stays for the next attempt.
 #[derive(Debug)]
 pub struct TempFile {
     path: PathBuf,
+    kept: Option<Claim>,
 }
 
 impl TempFile {
     pub(super) const fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self { path, kept: None }
+    }
+
+    pub(super) const fn kept(path: PathBuf, claim: Claim) -> Self {
+        Self { path, kept: Some(claim) }
     }
 
     /// Where to write.
@@ -29,7 +36,7 @@ impl TempFile {
 
 impl Drop for TempFile {
     fn drop(&mut self) {
-        if !self.path.as_os_str().is_empty() {
+        if self.kept.is_none() && !self.path.as_os_str().is_empty() {
             // It may never have been created. What cannot be removed now is removed at the next start.
             let _ = disk::remove(&self.path);
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use granary_fetch::Fault;
 use granary_nix::narinfo::MAX_TEXT;
-use granary_nix::{NarInfoView, PublicKeys, SignatureOutcome};
+use granary_nix::{NarInfoView, PublicKeys, SignatureOutcome, Trust};
 use granary_placement::report::RefusalReason;
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ use serde::Serialize;
 pub struct NarInfoCheck {
     /// The file, as it was given.
     pub file: String,
-    /// Whether it parses and a trusted key vouches for it.
+    /// Whether it parses and meets the rules of trust.
     pub trusted: bool,
     /// What it is about, if it parses.
     pub store_path: Option<String>,
@@ -42,11 +42,12 @@ pub struct KeyCheck {
 
 /// Checks files; one answer for each, in their order.
 #[must_use]
-pub fn verify_narinfos(files: &[PathBuf], keys: &PublicKeys) -> Vec<NarInfoCheck> {
+pub fn verify_narinfos(files: &[PathBuf], trust: impl Into<Trust>) -> Vec<NarInfoCheck> {
+    let trust = trust.into();
     let check = |path: &PathBuf| {
         let file = path.display().to_string();
         match read_bounded(path) {
-            Ok(text) => check_narinfo(file, &text, keys),
+            Ok(text) => check_narinfo(file, &text, &trust),
             Err(error) => refused(file, Fault::new(RefusalReason::Disk, error.to_string())),
         }
     };
@@ -55,7 +56,8 @@ pub fn verify_narinfos(files: &[PathBuf], keys: &PublicKeys) -> Vec<NarInfoCheck
 
 /// Checks a narinfo's text; `file` is only repeated.
 #[must_use]
-pub fn check_narinfo(file: String, text: &[u8], keys: &PublicKeys) -> NarInfoCheck {
+pub fn check_narinfo(file: String, text: &[u8], trust: impl Into<Trust>) -> NarInfoCheck {
+    let trust = trust.into();
     let view = match NarInfoView::parse(text) {
         Ok(view) => view,
         Err(error) => return refused(file, error.into()),
@@ -66,6 +68,7 @@ pub fn check_narinfo(file: String, text: &[u8], keys: &PublicKeys) -> NarInfoChe
         SignatureOutcome::Bad => "bad",
         SignatureOutcome::UnknownKey => "unknown-key",
     };
+    let keys: PublicKeys = trust.rules().iter().flat_map(|rule| rule.keys.as_slice()).cloned().collect();
     let signatures = keys
         .check_each(&info)
         .into_iter()
@@ -77,7 +80,7 @@ pub fn check_narinfo(file: String, text: &[u8], keys: &PublicKeys) -> NarInfoChe
     let unknown =
         view.unknown.iter().map(|line| format!("line {}: unknown field {:?}", line.number, line.key));
     let notes = malformed.chain(unknown).collect();
-    let fault = keys.verify(&info).err().map(Fault::from);
+    let fault = trust.judge(&info).err().map(Fault::from);
     let (reason, message) = fault.map(|Fault { reason, message }| (reason, message)).unzip();
     let store_path = Some(info.store_path.to_string());
     NarInfoCheck { file, trusted: reason.is_none(), store_path, signatures, reason, message, notes }

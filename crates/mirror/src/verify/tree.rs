@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use granary_nix::{CacheInfo, Compression, Hash, HashPart, NarInfo, PublicKeys, StorePath, served_nar_name};
+use granary_nix::{CacheInfo, Compression, Hash, HashPart, NarInfo, StorePath, Trust, served_nar_name};
 use granary_placement::report::RefusalReason;
 use sha2::{Digest as _, Sha256};
 
@@ -18,6 +18,9 @@ use crate::tree::Layout;
 /// Directories that a binary cache may have besides `nar`.
 const OTHER_DIRECTORIES: [&str; 4] = ["log", "debuginfo", "realisations", "build-trace-v2"];
 
+/// Narinfos whose signatures are verified together.
+const BATCH: usize = 64;
+
 /// The tree could not be looked at.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {}: {source}", path.display())]
@@ -27,11 +30,12 @@ pub struct VerifyError {
 }
 
 /// Checks everything in the tree at `directory`, reading every NAR file once: each narinfo parses, has its hash part's
-/// name and a signature by one of `keys`; its NAR file is there, with the stated FileHash, FileSize, NarHash and NarSize;
+/// name and meets `trust`; its NAR file is there, with the stated FileHash, FileSize, NarHash and NarSize;
 /// its references are in the tree or the catalog, whose narinfos are held to the same; no file is visible half-written.
 ///
 /// Blocks, and uses all cores. A tree that is written to meanwhile can show faults that are gone a moment later.
-pub fn verify_tree(directory: &Path, keys: &PublicKeys) -> Result<TreeCheck, VerifyError> {
+pub fn verify_tree(directory: &Path, trust: impl Into<Trust>) -> Result<TreeCheck, VerifyError> {
+    let trust = trust.into();
     let layout = Layout::new(directory);
     let listing = Listing::read(&layout)?;
     let mut check = TreeCheck {
@@ -47,9 +51,9 @@ pub fn verify_tree(directory: &Path, keys: &PublicKeys) -> Result<TreeCheck, Ver
     let mut files: Vec<(String, HashPart)> = listing.narinfos.iter().map(named("")).collect();
     files.extend(listing.catalog.iter().map(named(".granary/catalog/")));
     let mut good: Vec<(String, NarInfo)> = Vec::new();
-    for (path, result) in on_all_cores(&files, |(path, hash)| {
-        (path.clone(), artifact::read_narinfo(&directory.join(path), hash, keys))
-    }) {
+    let batches: Vec<&[(String, HashPart)]> = files.chunks(BATCH).collect();
+    let read = on_all_cores(&batches, |batch| artifact::read_narinfos(directory, batch, &trust));
+    for (path, result) in read.into_iter().flatten() {
         match result {
             Ok(info) => good.push((path, info)),
             Err(fault) => check.faults.push(Finding::of(&path, fault)),

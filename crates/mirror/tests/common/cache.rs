@@ -2,7 +2,9 @@
 
 use std::io::Read as _;
 
-use granary_nix::{Compression, Hash, NarInfo, PublicKeys, SecretKey, StorePath, served_nar_name};
+use granary_nix::{
+    Compression, ContentAddress, Hash, NarInfo, PublicKeys, SecretKey, StorePath, Unproven, served_nar_name,
+};
 
 use super::{Reply, Upstream};
 
@@ -64,6 +66,27 @@ impl Cache {
     /// Adds a small artifact.
     pub fn add(&mut self, name: &str, references: &[&StorePath]) -> StorePath {
         self.add_sized(name, references, 3000)
+    }
+
+    /// Adds an unsigned artifact that is one file with these contents, named by `address`: `text:`, `fixed:` or `fixed:r:`.
+    pub fn add_addressed(&mut self, name: &str, address: &str, contents: &[u8]) -> StorePath {
+        let place = self.add_sized(name, &[], 0);
+        let nar = nar(contents);
+        let file = xz(&nar);
+        let hashed = if address == "fixed:r:" { Hash::of(&nar) } else { Hash::of(contents) };
+        let artifact = self.get(&place);
+        let info = &mut artifact.info;
+        (info.nar_hash, info.nar_size) = (Hash::of(&nar), nar.len() as u64);
+        (info.file_hash, info.file_size) = (Some(Hash::of(&file)), Some(file.len() as u64));
+        info.url = served_nar_name(Hash::of(&file), Compression::Xz);
+        info.ca = Some(format!("{address}{hashed}"));
+        info.sigs.clear();
+        // What the address makes is what the narinfo's path is not yet.
+        let made = info.ca.as_deref().unwrap().parse::<ContentAddress>().unwrap().matches(info);
+        let Err(Unproven::Path { expected, .. }) = made else { panic!("{made:?}") };
+        info.store_path = expected.clone();
+        artifact.file = file;
+        expected
     }
 
     /// The artifact, to be changed.

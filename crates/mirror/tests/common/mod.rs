@@ -44,8 +44,7 @@ pub fn mirror(directory: &Path) -> (Arc<Tree>, Syncer) {
 
 /// An upstream as a source, trusted through `keys`.
 pub fn source(upstream: &Upstream, keys: &PublicKeys, priority: u32) -> Source {
-    let keys = Arc::new(keys.clone());
-    Source { url: upstream.url().parse().unwrap(), keys, priority, kind: SourceKind::Upstream }
+    Source::new(upstream.url().parse().unwrap(), keys, priority, SourceKind::Upstream)
 }
 
 /// A job with one policy, everything assigned here.

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -38,6 +40,12 @@ pub enum Reply {
     Trickle(Vec<u8>),
     /// A redirect.
     Redirect(String),
+    /// What follows, to who sends this `Authorization`; 401 to everybody else.
+    For(String, Box<Reply>),
+    /// These bytes, said to be encoded in this way.
+    Encoded(String, Vec<u8>),
+    /// These bytes, after a header with so many.
+    Header(usize, Vec<u8>),
 }
 
 /// A request that was made.
@@ -49,12 +57,18 @@ pub struct Asked {
     pub range: Option<String>,
     /// Whether it was marked as coming from a mirror.
     pub hop: bool,
+    /// The `Authorization` header.
+    pub authorization: Option<String>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     replies: Mutex<HashMap<String, Reply>>,
     asked: Mutex<Vec<Asked>>,
+    /// How long each request is thought about.
+    thought: Mutex<Duration>,
+    /// Requests that are thought about now, and at most so far.
+    at_once: Mutex<(usize, usize)>,
 }
 
 /// The server; it ends when this is dropped.
@@ -68,7 +82,12 @@ pub struct Upstream {
 impl Upstream {
     /// Starts a server that has nothing.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        Self::start_at([127, 0, 0, 1].into()).await
+    }
+
+    /// The same at another address of this machine.
+    pub async fn start_at(address: IpAddr) -> Self {
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared::default());
         let app = Router::new().fallback(answer).with_state(Arc::clone(&shared));
@@ -93,6 +112,16 @@ impl Upstream {
         self.shared.replies.lock().unwrap().insert(path.to_owned(), reply);
     }
 
+    /// Thinks so long about each request from now on.
+    pub fn think(&self, time: Duration) {
+        *self.shared.thought.lock().unwrap() = time;
+    }
+
+    /// How many requests there were at once, at most.
+    pub fn at_once(&self) -> usize {
+        self.shared.at_once.lock().unwrap().1
+    }
+
     /// The bytes that `path` is answered with now.
     pub fn bytes(&self, path: &str) -> Vec<u8> {
         match self.shared.replies.lock().unwrap().get(path) {
@@ -114,11 +143,19 @@ impl Drop for Upstream {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
-    let path = request.uri().path().trim_start_matches('/').to_owned();
+    let path = request.uri().path_and_query().unwrap().as_str().trim_start_matches('/').to_owned();
     let headers = request.headers().clone();
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
-    let asked = Asked { path: path.clone(), range: text("range"), hop: text("granary-hop").is_some() };
-    shared.asked.lock().unwrap().push(asked);
+    let (range, hop, authorization) = (text("range"), text("granary-hop").is_some(), text("authorization"));
+    shared.asked.lock().unwrap().push(Asked { path: path.clone(), range, hop, authorization });
+    {
+        let mut at_once = shared.at_once.lock().unwrap();
+        at_once.0 += 1;
+        at_once.1 = at_once.1.max(at_once.0);
+    }
+    let thought = *shared.thought.lock().unwrap();
+    tokio::time::sleep(thought).await;
+    shared.at_once.lock().unwrap().0 -= 1;
     let reply = next_reply(&mut shared.replies.lock().unwrap(), &path);
     respond(reply, &headers).await
 }
@@ -135,6 +172,13 @@ fn next_reply(replies: &mut HashMap<String, Reply>, path: &str) -> Reply {
 
 async fn respond(reply: Reply, request: &HeaderMap) -> Response<Body> {
     let ok = |body| Response::new(body);
+    let reply = match reply {
+        Reply::For(who, reply) if request.get(header::AUTHORIZATION).is_some_and(|value| *value == who) => {
+            *reply
+        }
+        Reply::For(..) => Reply::Status(401),
+        reply => reply,
+    };
     match reply {
         Reply::Bytes(bytes) => ranged(bytes, None, request),
         Reply::Cut { bytes, after } => ranged(bytes, Some(after), request),
@@ -166,7 +210,17 @@ async fn respond(reply: Reply, request: &HeaderMap) -> Response<Body> {
             response.headers_mut().insert(header::LOCATION, to.parse().unwrap());
             response
         }
-        Reply::Then(..) => panic!("a reply of several steps is no step"),
+        Reply::Encoded(encoding, bytes) => {
+            let mut response = ok(Body::from(bytes));
+            response.headers_mut().insert(header::CONTENT_ENCODING, encoding.parse().unwrap());
+            response
+        }
+        Reply::Header(length, bytes) => {
+            let mut response = ok(Body::from(bytes));
+            response.headers_mut().insert("x-long", "x".repeat(length).parse().unwrap());
+            response
+        }
+        Reply::Then(..) | Reply::For(..) => panic!("a reply of several steps is no step"),
     }
 }
 
@@ -184,7 +238,7 @@ fn ranged(bytes: Vec<u8>, cut_after: Option<usize>, request: &HeaderMap) -> Resp
             let part = rest.slice(..after.min(length));
             // The pause lets the part reach the client before the connection breaks.
             let end = futures::stream::once(async {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
                 Err(std::io::Error::other("cut"))
             });
             Body::from_stream(futures::stream::iter([Ok(part)]).chain(end))

@@ -16,3 +16,4 @@ mod support;
 mod through;
 mod unstated;
 mod upkeep;
+mod upstreams;

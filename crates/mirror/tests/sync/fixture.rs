@@ -52,7 +52,7 @@ async fn a_real_artifact_is_verified_by_its_real_key() {
     assert!(outcome.is_synced() && outcome.refused.is_empty(), "{outcome:#?}");
     let published = NarInfo::parse(&fs::read(directory.path().join(NARINFO)).unwrap()).unwrap();
     assert_eq!(published, info, "cache.nixos.org's own form is already ours");
-    let both = real.as_slice().iter().chain(cache.keys().as_slice()).cloned().collect();
+    let both: PublicKeys = real.as_slice().iter().chain(cache.keys().as_slice()).cloned().collect();
     assert_eq!(clean(directory.path(), &both).artifacts, 2);
 
     // One byte of the NAR file changed, on another disk.

@@ -7,25 +7,29 @@ mod common;
 mod crash;
 mod faults;
 mod fixture;
+mod hostile;
 mod killed;
 mod misses;
 mod passes;
+mod resume;
 mod retention;
 mod scrub;
 mod through;
 mod transfer;
+mod trust;
+mod upstreams;
 mod verify;
 
 use std::path::Path;
 
 use granary_mirror::sync::PassOutcome;
 use granary_mirror::verify::{TreeCheck, verify_tree};
-use granary_nix::{PublicKeys, StorePath};
+use granary_nix::{StorePath, Trust};
 use granary_placement::report::RefusalReason;
 
 /// The check of the tree, which must have no fault.
-fn clean(directory: &Path, keys: &PublicKeys) -> TreeCheck {
-    let check = verify_tree(directory, keys).unwrap();
+fn clean(directory: &Path, trust: impl Into<Trust>) -> TreeCheck {
+    let check = verify_tree(directory, trust).unwrap();
     assert_eq!(check.faults, [], "the tree must be a valid cache");
     check
 }

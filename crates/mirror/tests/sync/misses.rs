@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::body::to_bytes;
-use granary_fetch::{Expected, Limits};
+use granary_fetch::access::{Access, Credentials};
+use granary_fetch::{Expected, Fetcher, Limits, Source};
 use granary_mirror::agent::misses::{Misses, Sources};
-use granary_mirror::client;
 use granary_mirror::metrics::Metrics;
 use granary_mirror::tree::CatalogEntry;
 use granary_nix::{Compression, NarInfo, StorePath, served_nar_name};
@@ -21,7 +21,14 @@ struct Places {
     holder: Upstream,
     upstream: Upstream,
     misses: Misses,
-    _map: tokio::sync::watch::Sender<Option<Arc<CompiledMap>>>,
+    map: tokio::sync::watch::Sender<Option<Arc<CompiledMap>>>,
+}
+
+fn misses(map: granary_mirror::map::Current, upstream: Source) -> Misses {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let limits = Limits { silence: SILENCE, ..Limits::default() };
+    let sources = Sources::new("a-0".parse().unwrap(), map, vec![upstream], Fetcher::new(limits).unwrap());
+    Misses::new(sources, Arc::new(Metrics::new().unwrap()))
 }
 
 fn map(holder: &str) -> CompiledMap {
@@ -65,19 +72,21 @@ impl Places {
             map.table("test").unwrap().holds("b-0", partition)
         });
         let path = path.unwrap();
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let limits = Limits { silence: SILENCE, ..Limits::default() };
         let (keep, map) = tokio::sync::watch::channel(Some(Arc::new(map)));
-        let upstreams = vec![source(&upstream, &cache.keys(), 40)];
-        let sources = Sources::new("a-0".parse().unwrap(), map, upstreams, client::build(&limits).unwrap());
-        let misses = Misses::new(sources, Arc::new(Metrics::new().unwrap()));
-        let places = Self { cache, path, holder, upstream, misses, _map: keep };
+        let misses = misses(map, source(&upstream, &cache.keys(), 40));
+        let places = Self { cache, path, holder, upstream, misses, map: keep };
         let (info, file) = places.truth();
         places.holder.set(&info.url, Reply::Bytes(file.clone()));
         places.upstream.set("files/1", Reply::Bytes(file));
         places.narinfo(&places.holder, &info);
         places.narinfo(&places.upstream, &bare(&info));
         places
+    }
+
+    /// Asks the upstream in another way from now on.
+    fn ask_with(&mut self, access: Access) {
+        let upstream = Source { access, ..source(&self.upstream, &self.cache.keys(), 40) };
+        self.misses = misses(self.map.subscribe(), upstream);
     }
 
     /// The narinfo as the holder has it, and the NAR file.
@@ -168,4 +177,24 @@ async fn without_any_file_hash_the_nar_itself_is_checked_before_the_first_byte()
     places.upstream_nars();
     assert_eq!(places.ask().await.0, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(places.upstream_nars(), 0, "what gave wrong bytes is not asked again");
+}
+
+#[tokio::test]
+async fn a_miss_is_asked_for_with_the_upstreams_credentials_and_at_its_rate() {
+    let mut places = Places::start().await;
+    places.holder.set(&places.path.hash_part().narinfo_name(), Reply::Status(404));
+    let secrets = tempfile::tempdir().unwrap();
+    let file = secrets.path().join("token");
+    std::fs::write(&file, "t0ken").unwrap();
+    let access =
+        Access { credentials: Some(Credentials::Bearer(file)), bandwidth: Some(2000), ..Access::default() };
+    places.ask_with(access);
+    let (_, bytes) = places.truth();
+    let start = std::time::Instant::now();
+    assert_eq!(places.ask().await, (StatusCode::OK, Ok(bytes.clone())));
+    let least = std::time::Duration::from_millis(bytes.len() as u64 / 2 - 200);
+    assert!(start.elapsed() >= least, "{:?} for {} bytes", start.elapsed(), bytes.len());
+    let asked = places.upstream.take_asked();
+    assert_eq!(asked.len(), 2);
+    assert!(asked.iter().all(|asked| asked.authorization.as_deref() == Some("Bearer t0ken")), "{asked:?}");
 }

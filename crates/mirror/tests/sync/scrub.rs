@@ -93,7 +93,7 @@ impl Site {
     /// Reads everything at least once, and says what was rotten.
     async fn scrub(&self) -> Vec<(&'static str, bool)> {
         let seen = Seen { rounds: Mutex::new(2), ..Seen::default() };
-        Scrubber::open(Arc::clone(&self.tree), self.cache.keys(), FAST).run(&seen, seen.stop.clone()).await;
+        Scrubber::open(Arc::clone(&self.tree), &self.cache.keys(), FAST).run(&seen, seen.stop.clone()).await;
         seen.rotten.into_inner().unwrap()
     }
 
@@ -184,7 +184,7 @@ async fn a_key_that_is_trusted_no_longer_is_no_rot() {
     let site = Site::new().await;
     let seen = Seen { rounds: Mutex::new(2), ..Seen::default() };
     let other = Cache::new("other-1").keys();
-    Scrubber::open(Arc::clone(&site.tree), other, FAST).run(&seen, seen.stop.clone()).await;
+    Scrubber::open(Arc::clone(&site.tree), &other, FAST).run(&seen, seen.stop.clone()).await;
     assert_eq!(*seen.rotten.lock().unwrap(), []);
     assert_eq!(clean(site.path(), &site.cache.keys()).artifacts, 2);
 }
@@ -204,7 +204,7 @@ async fn a_disk_that_cannot_be_read_is_not_emptied_for_it() {
         fs::create_dir(&nar).unwrap();
     }
     let seen = Seen { rounds: Mutex::new(1), ..Seen::default() };
-    Scrubber::open(Arc::clone(&tree), cache.keys(), FAST).run(&seen, seen.stop.clone()).await;
+    Scrubber::open(Arc::clone(&tree), &cache.keys(), FAST).run(&seen, seen.stop.clone()).await;
     assert_eq!(seen.rotten.lock().unwrap().len(), 4);
     assert_eq!(tree.totals().artifacts, 8);
     assert!(seen.standing.lock().unwrap().as_ref().unwrap().failing.is_some(), "and it says so");
@@ -217,7 +217,7 @@ async fn it_goes_on_where_it_was_and_says_when_the_budget_is_too_small() {
     let slow = Rules { period: Duration::from_hours(24), bandwidth: 1 << 20 };
     let read_one = async |rules| {
         let seen = Seen { rounds: Mutex::new(9), ..Seen::default() };
-        let scrub = Scrubber::open(Arc::clone(&site.tree), site.cache.keys(), rules);
+        let scrub = Scrubber::open(Arc::clone(&site.tree), &site.cache.keys(), rules);
         // It is stopped by whoever waits for it.
         let stop = seen.stop.clone();
         tokio::join!(scrub.run(&seen, stop.clone()), async {

@@ -3,15 +3,21 @@
 use std::fmt;
 use std::sync::Arc;
 
-use granary_fetch::{Expected, Fault, Source, narinfo};
-use granary_nix::{BaseUrl, HashPart, NarUrlError, Origins, PublicKeys, served_nar_name};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use granary_fetch::watch::Asked;
+use granary_fetch::{Access, Answer, Broken, Expected, Fault, Fetcher, Source, SourceKind, narinfo};
+use granary_nix::narinfo::MAX_TEXT;
+use granary_nix::{HashPart, NarUrlError, Trust, served_nar_name};
+use granary_placement::report::RefusalReason;
 use granary_placement::{CompiledMap, MirrorName, MirrorState, Partition};
 use http::{HeaderValue, StatusCode, header};
-use reqwest::Response;
 use url::Url;
 
-use super::{Cut, HOP};
+use super::Cut;
 use crate::map::Current;
+use crate::sync::trust_of;
 use crate::tree::CatalogEntry;
 
 /// The other mirrors, by the map in force, and the upstreams.
@@ -20,9 +26,9 @@ pub struct Sources {
     own: MirrorName,
     map: Current,
     upstreams: Vec<Source>,
-    /// Those of all upstreams: a mirror has no key of its own.
-    keys: PublicKeys,
-    client: reqwest::Client,
+    /// Of all upstreams: a mirror has no key of its own.
+    trust: Arc<Trust>,
+    fetcher: Fetcher,
 }
 
 /// A file at a place.
@@ -37,7 +43,7 @@ pub(super) struct Located {
 #[derive(Debug, Clone)]
 pub(super) enum Place {
     /// Another mirror; it has the file under the name that its FileHash gives.
-    Mirror { name: MirrorName, url: BaseUrl },
+    Mirror { name: MirrorName, source: Source },
     /// An upstream; its narinfo says where its file is, and whether it is the same file.
     Upstream(Source),
 }
@@ -56,31 +62,43 @@ pub(super) enum Failure {
     #[error("it answers {0}")]
     Status(StatusCode),
     #[error("{0}")]
-    Narinfo(#[from] Fault),
-    #[error("its narinfo is longer than {} bytes", granary_nix::narinfo::MAX_TEXT)]
+    Source(#[from] Fault),
+    #[error("its narinfo is longer than {MAX_TEXT} bytes")]
     NarinfoSize,
     #[error("{0}")]
     Url(#[from] NarUrlError),
-    #[error("{0}")]
-    Http(#[from] reqwest::Error),
+    #[error("its narinfo does not come whole: {0}")]
+    Broken(#[from] Broken),
     #[error("{0}")]
     Cut(Cut),
     #[error("{0}")]
     Nar(Fault),
 }
 
+impl Failure {
+    /// Whether the place did not answer.
+    pub(super) fn is_silence(&self) -> bool {
+        match self {
+            Self::Source(fault) => fault.reason == RefusalReason::UpstreamUnreachable,
+            Self::Broken(_) => true,
+            _ => false,
+        }
+    }
+}
+
 impl Sources {
     /// The places that a mirror of this name can ask. Without a map there are only the upstreams.
     #[must_use]
-    pub fn new(own: MirrorName, map: Current, upstreams: Vec<Source>, client: reqwest::Client) -> Self {
-        let keys = upstreams.iter().flat_map(|source| source.keys.as_slice()).cloned().collect();
-        Self { own, map, upstreams, keys, client }
+    pub fn new(own: MirrorName, map: Current, upstreams: Vec<Source>, fetcher: Fetcher) -> Self {
+        let trust = Arc::new(trust_of(&upstreams));
+        Self { own, map, upstreams, trust, fetcher }
     }
 
     /// The holders that serve, then the other holders, then the upstreams.
     pub(super) fn of(&self, hash_part: HashPart) -> Vec<Place> {
         let map: Option<Arc<CompiledMap>> = self.map.borrow().clone();
-        let holders = map.as_deref().map(|map| holders(map, &self.own, hash_part)).unwrap_or_default();
+        let holders =
+            map.as_deref().map(|map| holders(map, &self.own, &self.trust, hash_part)).unwrap_or_default();
         holders.into_iter().chain(self.upstreams.iter().cloned().map(Place::Upstream)).collect()
     }
 
@@ -88,50 +106,34 @@ impl Sources {
     pub(super) async fn locate(&self, place: &Place, known: &CatalogEntry) -> Result<Located, Failure> {
         let expected = known.expected;
         match place {
-            Place::Mirror { url, .. } => {
+            Place::Mirror { source, .. } => {
                 if let Some(file_hash) = expected.file_hash {
-                    let url = url.join(&served_nar_name(file_hash, expected.compression))?;
+                    let url = source.url.join(&served_nar_name(file_hash, expected.compression))?;
                     return Ok(Located { url, expected });
                 }
                 // Only a mirror that holds the file can tell what it is called.
-                let located = self.ask(place, url, &self.keys, known).await?;
+                let located = self.ask(source, known).await?;
                 if located.expected.file_hash.is_some() { Ok(located) } else { Err(Failure::NotFound) }
             }
             Place::Upstream(source) => {
-                let located = self.ask(place, &source.url, &source.keys, known).await?;
+                let located = self.ask(source, known).await?;
                 let same = expected.file_hash.is_none() || located.expected.file_hash == expected.file_hash;
                 if same { Ok(located) } else { Err(Failure::OtherFile) }
             }
         }
     }
 
-    /// What the place's own narinfo says, which must be signed, and about the NAR and the compression that are wanted.
-    async fn ask(
-        &self,
-        place: &Place,
-        base: &BaseUrl,
-        keys: &PublicKeys,
-        known: &CatalogEntry,
-    ) -> Result<Located, Failure> {
-        let text = self.narinfo(place, base.join(&known.hash_part.narinfo_name())?).await?;
-        let info = narinfo::admit_signed(&text, &known.hash_part, keys)?;
+    /// What the place's own narinfo says, which must be trusted, and about the NAR and the compression that are wanted.
+    async fn ask(&self, source: &Source, known: &CatalogEntry) -> Result<Located, Failure> {
+        let url = source.url.join(&known.hash_part.narinfo_name())?;
+        let answer = good(self.fetcher.get(source, Asked::NarInfo, url, &[]).await?)?;
+        let text = answer.whole(MAX_TEXT).await?.ok_or(Failure::NarinfoSize)?;
+        let info = narinfo::admit(&text, &known.hash_part, source)?;
         let (expected, wanted) = (Expected::from(&info), known.expected);
         if expected.nar_hash != wanted.nar_hash || expected.compression != wanted.compression {
             return Err(Failure::OtherFile);
         }
-        Ok(Located { url: base.resolve(&info.url, Origins::Upstream)?, expected })
-    }
-
-    async fn narinfo(&self, place: &Place, url: Url) -> Result<Vec<u8>, Failure> {
-        let mut answer = self.get(place, url, None).await?;
-        let mut text = Vec::new();
-        while let Some(chunk) = answer.chunk().await? {
-            text.extend_from_slice(&chunk);
-            if text.len() > granary_nix::narinfo::MAX_TEXT {
-                return Err(Failure::NarinfoSize);
-            }
-        }
-        Ok(text)
+        Ok(Located { url: source.nar_url(&info)?, expected })
     }
 
     /// Asks for the file, or the part of it that the client wants.
@@ -140,19 +142,19 @@ impl Sources {
         place: &Place,
         url: Url,
         range: Option<&HeaderValue>,
-    ) -> Result<Response, Failure> {
-        let mut request = self.client.get(url);
-        if place.is_mirror() {
-            request = request.header(HOP, "1");
-        }
-        if let Some(range) = range {
-            request = request.header(header::RANGE, range);
-        }
-        good(request.send().await?)
+    ) -> Result<Answer, Failure> {
+        let range: Vec<_> = range.into_iter().map(|range| (header::RANGE, range.clone())).collect();
+        good(self.fetcher.get(place.source(), Asked::Nar, url, &range).await?)
     }
 }
 
-fn good(answer: Response) -> Result<Response, Failure> {
+/// The body of an answer, as it comes.
+pub(super) fn body(answer: Answer) -> BoxStream<'static, Result<Bytes, Broken>> {
+    let next = async |mut answer: Answer| Ok(answer.chunk().await?.map(|chunk| (chunk, answer)));
+    futures::stream::try_unfold(answer, next).boxed()
+}
+
+fn good(answer: Answer) -> Result<Answer, Failure> {
     match answer.status() {
         StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => Ok(answer),
         StatusCode::NOT_FOUND | StatusCode::GONE => Err(Failure::NotFound),
@@ -161,7 +163,7 @@ fn good(answer: Response) -> Result<Response, Failure> {
 }
 
 /// The other holders of an artifact under any policy that the map has, those that serve first.
-fn holders(map: &CompiledMap, own: &MirrorName, hash_part: HashPart) -> Vec<Place> {
+fn holders(map: &CompiledMap, own: &MirrorName, trust: &Arc<Trust>, hash_part: HashPart) -> Vec<Place> {
     let Some(partition) = Partition::of(hash_part.as_str()) else { return Vec::new() };
     let mut names: Vec<&MirrorName> = Vec::new();
     for (_, table) in map.policies_of(own) {
@@ -175,13 +177,16 @@ fn holders(map: &CompiledMap, own: &MirrorName, hash_part: HashPart) -> Vec<Plac
     // Stable, so that the ranking decides among equals.
     mirrors.sort_by_key(|mirror| mirror.state != MirrorState::Serving);
     let place = |mirror: &granary_placement::Mirror| {
-        Some(Place::Mirror { name: mirror.name.clone(), url: mirror.internal_url.parse().ok()? })
+        let (url, trust) = (mirror.internal_url.parse().ok()?, Arc::clone(trust));
+        let (priority, kind, access) = (0, SourceKind::Mirror, Access::default());
+        let source = Source { url, trust, priority, kind, access };
+        Some(Place::Mirror { name: mirror.name.clone(), source })
     };
     mirrors.into_iter().filter_map(place).collect()
 }
 
 /// How long the whole file is, as far as the answer says.
-pub(super) fn total_size(answer: &Response) -> Option<u64> {
+pub(super) fn total_size(answer: &Answer) -> Option<u64> {
     match answer.headers().get(header::CONTENT_RANGE) {
         Some(range) => range.to_str().ok()?.rsplit_once('/')?.1.parse().ok(),
         None => answer.content_length(),
@@ -191,6 +196,12 @@ pub(super) fn total_size(answer: &Response) -> Option<u64> {
 impl Place {
     pub(super) fn is_mirror(&self) -> bool {
         matches!(self, Self::Mirror { .. })
+    }
+
+    fn source(&self) -> &Source {
+        match self {
+            Self::Mirror { source, .. } | Self::Upstream(source) => source,
+        }
     }
 }
 

@@ -77,6 +77,7 @@ mod tests {
             file_size,
             nar_hash: Hash::of(b"nar"),
             nar_size: LARGE,
+            content: None,
         }
     }
 

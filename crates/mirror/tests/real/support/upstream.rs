@@ -28,7 +28,12 @@ struct Shared {
 
 impl Upstream {
     pub async fn serve(directory: &Path) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve_at(directory, 0).await
+    }
+
+    /// At a port that is known before; 0 for any.
+    pub async fn serve_at(directory: &Path, port: u16) -> Self {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared {
             directory: directory.into(),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::TryStreamExt as _;
-use granary_fetch::{Limits, Source};
+use granary_fetch::{Fetcher, Limits, Source};
 use granary_mirror::config::PullThrough;
 use granary_mirror::metrics::Metrics;
 use granary_mirror::through::{Answer, Begun, Reader, Through};
@@ -39,7 +39,8 @@ impl Site {
         let tasks = TaskTracker::new();
         let until = (tasks.clone(), CancellationToken::new());
         let (settings, metrics) = (PullThrough { max_size }, Metrics::new().unwrap().through);
-        let through = Through::new(Arc::clone(&tree), upstreams, &limits, settings, metrics, until).unwrap();
+        let fetcher = Fetcher::new(limits).unwrap();
+        let through = Through::new(Arc::clone(&tree), upstreams, &fetcher, settings, metrics, until).unwrap();
         Self { directory, tree, through, tasks }
     }
 

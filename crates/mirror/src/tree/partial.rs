@@ -1,0 +1,173 @@
+//! NAR files that came in part, kept so that the next attempt, be it by another process, asks only for the rest.
+//!
+//! What is in such a file is not trusted: the hashes of the whole decide, and when they do not hold the file is fetched from
+//! its start. So nothing here has to survive a power cut in good order.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use granary_nix::Hash;
+
+use super::durable::make_directory;
+use super::{TempFile, Tree, TreeError, disk};
+
+/// Most files that are kept.
+const MOST: usize = 64;
+/// Most bytes that are kept.
+const MOST_BYTES: u64 = 32 << 30;
+/// How long a file is kept that nobody goes on with.
+const LONGEST: Duration = Duration::from_hours(7 * 24);
+
+/// The directory for them.
+#[derive(Debug)]
+pub(super) struct Partials {
+    directory: PathBuf,
+    /// The names of those that are being written to.
+    claimed: Mutex<HashSet<String>>,
+}
+
+/// The right to write to one of them, as long as this lives.
+#[derive(Debug)]
+pub(super) struct Claim {
+    partials: Arc<Partials>,
+    name: String,
+}
+
+/// A file that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Found {
+    name: String,
+    bytes: u64,
+    /// Since it was last written to.
+    age: Duration,
+}
+
+impl Partials {
+    /// Makes the directory and removes what is too old or too much.
+    pub(super) fn prepare(directory: PathBuf) -> Result<Arc<Self>, TreeError> {
+        make_directory(&directory)?;
+        let partials = Self { directory, claimed: Mutex::default() };
+        partials.tidy();
+        Ok(Arc::new(partials))
+    }
+
+    fn claim(self: &Arc<Self>, name: String) -> Option<Claim> {
+        let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        claimed.insert(name.clone()).then(|| Claim { partials: Arc::clone(self), name })
+    }
+
+    /// Removes what is too old or too much. That it fails costs only room on the disk, which the next time is tried again.
+    fn tidy(&self) {
+        let found = match self.found() {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(path = %self.directory.display(), %error, "cannot list what came in part");
+                return;
+            }
+        };
+        let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for name in spare(found, &claimed) {
+            let path = self.directory.join(name);
+            match disk::remove(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    tracing::warn!(path = %path.display(), %error, "cannot remove what came in part long ago");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn found(&self) -> std::io::Result<Vec<Found>> {
+        let now = SystemTime::now();
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let meta = entry.metadata()?;
+            // A clock that was set back makes a file young, and not old.
+            let age = meta.modified().ok().and_then(|time| now.duration_since(time).ok()).unwrap_or_default();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            found.push(Found { name, bytes: meta.len(), age });
+        }
+        Ok(found)
+    }
+}
+
+/// The names of the files that are not kept: the oldest of too many.
+fn spare(mut found: Vec<Found>, claimed: &HashSet<String>) -> Vec<String> {
+    found.retain(|file| !claimed.contains(&file.name));
+    found.sort_by(|one, other| (one.age, &one.name).cmp(&(other.age, &other.name)));
+    let (mut count, mut bytes) = (0, 0_u64);
+    let is_spare = |file: &Found| {
+        count += 1;
+        bytes = bytes.saturating_add(file.bytes);
+        count > MOST || bytes > MOST_BYTES || file.age > LONGEST
+    };
+    let mut is_spare = is_spare;
+    found.into_iter().filter(|file| is_spare(file)).map(|file| file.name).collect()
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.partials.claimed.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+    }
+}
+
+impl Tree {
+    /// The file to write a large NAR file to whose bytes `key` identifies. What came of it before is in it, and what is in it
+    /// stays when it is dropped. Where another transfer writes to that file now, an empty one that does not stay.
+    #[must_use]
+    pub fn partial(&self, key: &Hash) -> TempFile {
+        let Some(claim) = self.partials.claim(key.to_nix32()) else { return self.temp() };
+        self.partials.tidy();
+        TempFile::kept(self.partials.directory.join(&claim.name), claim)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use granary_nix::CacheInfo;
+
+    use super::*;
+
+    fn file(name: &str, bytes: u64, hours: u64) -> Found {
+        Found { name: name.into(), bytes, age: Duration::from_hours(hours) }
+    }
+
+    fn spared(found: &[Found]) -> Vec<String> {
+        spare(found.to_vec(), &HashSet::from(["claimed".to_owned()]))
+    }
+
+    #[test]
+    fn the_newest_are_kept_within_number_bytes_and_age() {
+        assert!(spared(&[file("a", 1, 0), file("b", 31 << 30, 160)]).is_empty());
+        assert_eq!(spared(&[file("old", 1, 169), file("new", 1, 1)]), ["old"]);
+        assert_eq!(spared(&[file("big", 20 << 30, 2), file("new", 20 << 30, 1)]), ["big"]);
+        assert_eq!(spared(&[file("claimed", 99 << 30, 200), file("new", 1, 1)]), [""; 0]);
+        let many: Vec<Found> = (0..70).map(|number| file(&format!("{number:02}"), 1, number)).collect();
+        assert_eq!(spared(&many), ["64", "65", "66", "67", "68", "69"]);
+    }
+
+    #[test]
+    fn what_came_stays_and_one_transfer_at_a_time_goes_on_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = Tree::open(directory.path(), &CacheInfo::default()).unwrap();
+        let key = Hash::of(b"bytes");
+        let first = tree.partial(&key);
+        fs::write(first.path(), b"half").unwrap();
+        let second = tree.partial(&key);
+        assert_ne!(first.path(), second.path());
+        fs::write(second.path(), b"other").unwrap();
+        let (kept, lost) = (first.path().to_owned(), second.path().to_owned());
+        drop((first, second));
+        assert_eq!(fs::read(&kept).unwrap(), b"half");
+        assert!(!lost.exists());
+        assert_eq!(tree.partial(&key).path(), kept, "free again");
+        drop(tree);
+        let tree = Tree::open(directory.path(), &CacheInfo::default()).unwrap();
+        assert_eq!(fs::read(tree.partial(&key).path()).unwrap(), b"half", "over a restart");
+    }
+}
