@@ -144,6 +144,7 @@ pub(crate) mod tests {
             front_ready: true,
             upstreams: vec![],
             upkeep: granary_placement::report::Upkeep::default(),
+            channels: vec![],
         }
     }
 

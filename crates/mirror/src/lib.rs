@@ -2,6 +2,7 @@
 pub mod agent;
 pub mod capacity;
 pub mod carry;
+pub mod channels;
 pub mod cli;
 pub mod client;
 pub mod commands;
@@ -16,4 +17,5 @@ pub mod sync;
 pub mod through;
 pub mod tree;
 pub mod verify;
+pub mod wants;
 mod words;

@@ -54,6 +54,9 @@ pub struct Report {
     /// How it keeps what it has.
     #[serde(default)]
     pub upkeep: Upkeep,
+    /// How far each channel is that the mirror follows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<ChannelReport>,
 }
 
 /// How far one policy is on this mirror.
@@ -97,6 +100,38 @@ pub struct CatalogReport {
     pub digest: String,
     /// The NAR file sizes, as far as they are known, in bytes.
     pub bytes: u64,
+}
+
+/// How far one channel is on this mirror.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ChannelReport {
+    /// The channel's name.
+    pub name: String,
+    /// Its URL.
+    pub url: String,
+    /// Where its newest revision was found; absent until one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest: Option<String>,
+    /// How many store paths that lists.
+    pub artifacts: u64,
+    /// How many of them are here, verified.
+    pub published: u64,
+    /// How many of them were not to be had in the last round.
+    pub refused: u64,
+    /// The newest revision that is complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub complete: Option<String>,
+    /// When it became so, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<String>,
+    /// For how long the newest revision has been known and not complete, in seconds.
+    pub lag_seconds: u64,
+    /// How many revisions are kept, the newest included.
+    pub revisions: u64,
+    /// Why the channel cannot be followed now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// How an upstream last answered.
@@ -267,6 +302,11 @@ mod tests {
                 capacity: Some(CapacityReport { free: Some(7), full: None }),
                 scrub: Some(ScrubReport { began: "b".into(), rotten: 3, ..Default::default() }),
             },
+            channels: vec![ChannelReport {
+                name: "nixos-26.05".into(),
+                artifacts: 9,
+                ..ChannelReport::default()
+            }],
         }
     }
 

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
+use crate::channels::Channels;
 use crate::client;
 use crate::config::{Config, Wanted};
 use crate::map::{Current, Doubt, Follower};
@@ -38,6 +39,7 @@ use crate::retention::Retention;
 use crate::sync::Syncer;
 use crate::through::Through;
 use crate::tree::{Tree, TreeError};
+use crate::wants::Wants;
 use heart::Heart;
 use misses::{Misses, Sources};
 use probe::Probe;
@@ -49,6 +51,9 @@ pub(crate) use work::job_of;
 
 /// How long answers that have begun may take to end after a stop. Below the 30 s that Kubernetes grants.
 const GRACE: Duration = Duration::from_secs(20);
+
+/// Passes between two looks at the channels.
+const LOOK_EVERY: u32 = 20;
 
 /// The agent cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -104,21 +109,31 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     });
     let fetcher = Fetcher::watched(config.limits.clone(), Arc::<work::Watcher>::clone(&watcher))?;
     let syncer = Syncer::new(Arc::clone(&tree), fetcher.clone());
-    let syncer = if config.pull_through.is_some() { syncer.with_guests() } else { syncer };
+    let wants = Arc::<Wants>::default();
+    let syncer = if config.has_guests() { syncer.with_guests().telling(Arc::clone(&wants)) } else { syncer };
     let tasks = TaskTracker::new();
 
     let (map, doubt) = follow(&config, client, &tasks, &stop);
     let sources = Sources::new(config.name.clone(), map.clone(), config.upstreams.clone(), fetcher.clone());
     let misses = Misses::new(sources, Arc::clone(&metrics));
     let through = config.pull_through.map(|settings| {
-        let (tree, metrics, until) =
-            (Arc::clone(&tree), Arc::clone(&metrics.through), (tasks.clone(), stop.clone()));
-        Through::new(tree, &config.upstreams, &fetcher, settings, metrics, until)
+        let (tree, wants, until) = (Arc::clone(&tree), Arc::clone(&wants), (tasks.clone(), stop.clone()));
+        Through::new(tree, &config.upstreams, &fetcher, settings, wants, Arc::clone(&metrics.through), until)
     });
     let through = through.transpose()?;
+    if let Some(through) = through.clone() {
+        tasks.spawn(through.upkeep(config.front_directory.clone()));
+    }
+    let channels = open_channels(&config, &tree, fetcher, &wants).await?;
+    let following = (Arc::clone(&channels), Arc::clone(&config), stop.clone());
+    tasks.spawn(async move {
+        let (channels, config, stop) = following;
+        let every = config.sync_every.saturating_mul(LOOK_EVERY);
+        channels.run(every, config.pull_through.is_none(), &stop).await;
+    });
     let push = take_pushes(&config, &tree, &tasks, &stop)?;
     let retention = config.retention.map(|rules| Retention::open(Arc::clone(&tree), rules));
-    let clients = by_clients(&config);
+    let clients = (by_clients(&config), (!config.channels.is_empty()).then(|| Arc::clone(&wants)));
     let upkeep =
         Upkeep::new(Arc::clone(&tree), retention, doubt, clients, Arc::clone(&status), Arc::clone(&metrics));
     let probe = Probe::new(Arc::clone(&tree), config.http, &config.limits)?;
@@ -130,7 +145,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         status: Arc::clone(&status),
         tree: Arc::clone(&tree),
         misses,
+        channels,
         through,
+        placed: matches!(config.wanted, Wanted::Map(_)),
         metrics: Arc::clone(&metrics),
         push,
     };
@@ -179,6 +196,20 @@ fn take_pushes(
 fn by_clients(config: &Config) -> Option<&'static str> {
     let reason = "pull-through keeps what clients ask for, and retention is not told what that is";
     config.pull_through.is_some().then_some(reason)
+}
+
+/// The channels, with what is on disk of them.
+async fn open_channels(
+    config: &Arc<Config>,
+    tree: &Arc<Tree>,
+    fetcher: Fetcher,
+    wants: &Arc<Wants>,
+) -> Result<Arc<Channels>, AgentError> {
+    let (config, tree, wants) = (Arc::clone(config), Arc::clone(tree), Arc::clone(wants));
+    let client = client::build(&config.limits)?;
+    let syncer = Syncer::new(Arc::clone(&tree), fetcher).for_parts();
+    let open = move || Channels::open(&config.channels, tree, client, syncer, &config.upstreams, wants);
+    Ok(Arc::new(tokio::task::spawn_blocking(open).await?))
 }
 
 /// Follows the map, if the configuration has one. The receiver never changes otherwise.

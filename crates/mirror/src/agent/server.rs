@@ -20,6 +20,7 @@ use super::page::Room;
 use super::probe::Probe;
 use super::status::Status;
 use super::status_page;
+use crate::channels::Channels;
 use crate::config::Config;
 use crate::map::Current;
 use crate::metrics::Metrics;
@@ -37,15 +38,20 @@ pub(super) struct Shared {
     pub status: Arc<Status>,
     pub tree: Arc<Tree>,
     pub misses: Misses,
+    /// The channels that are followed.
+    pub channels: Arc<Channels>,
     /// Pull-through, when it is on.
     pub through: Option<Through>,
+    /// Whether a map says which mirror holds what is wanted.
+    pub placed: bool,
     pub metrics: Arc<Metrics>,
     pub push: Option<Arc<Push>>,
 }
 
 impl Shared {
     pub(super) fn report(&self) -> Report {
-        self.status.report(self.tree.id(), self.tree.totals())
+        let report = self.status.report(self.tree.id(), self.tree.totals());
+        Report { channels: self.channels.reports(Timestamp::now()), ..report }
     }
 
     /// Why the mirror should not get requests now.
@@ -72,6 +78,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/granary/v1/report", get(report))
+        .route("/granary/v1/channels", get(channels))
         .route("/nar/{file}", get(miss))
         .merge(status_page::routes())
         .merge(super::through::routes())
@@ -96,6 +103,11 @@ async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
 
 async fn report(State(shared): State<Arc<Shared>>) -> Response<Body> {
     Json(shared.report()).into_response()
+}
+
+/// For people and scripts.
+async fn channels(State(shared): State<Arc<Shared>>) -> Response<Body> {
+    Json(shared.channels.reports(Timestamp::now())).into_response()
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response<Body> {
@@ -133,6 +145,8 @@ async fn miss(
     if let (Some(through), Some(known)) = (&shared.through, known)
         && request.method() == Method::GET
         && !request.headers().contains_key(HOP)
+        // What the placement gives to another mirror is not kept here.
+        && !(shared.placed && through.may_want(&known.hash_part))
         && let Some(answer) = super::through::nar(through, &file, known, request.headers()).await
     {
         return answer;

@@ -143,6 +143,7 @@ impl Status {
             front_ready: inner.front_trouble.is_none(),
             upstreams: inner.upstreams.clone(),
             upkeep: inner.upkeep.clone(),
+            channels: Vec::new(),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::retention::Retention;
 use crate::sync::Demand;
 use crate::tree::Tree;
+use crate::wants::Wants;
 
 /// What is done after each pass.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Upkeep {
     doubt: Option<Doubt>,
     /// Why what clients brought here counts as wanted, whatever the policies say.
     clients: Option<&'static str>,
+    /// What the channels want, when there are any.
+    channels: Option<Arc<Wants>>,
     status: Arc<Status>,
     metrics: Arc<Metrics>,
 }
@@ -29,12 +32,12 @@ impl Upkeep {
         tree: Arc<Tree>,
         retention: Option<Retention>,
         doubt: Option<Doubt>,
-        clients: Option<&'static str>,
+        (clients, channels): (Option<&'static str>, Option<Arc<Wants>>),
         status: Arc<Status>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let retention = retention.map(|retention| Arc::new(Mutex::new(retention)));
-        Self { tree, retention, doubt, clients, status, metrics }
+        Self { tree, retention, doubt, clients, channels, status, metrics }
     }
 
     /// A pass has ended, which wanted this.
@@ -47,12 +50,26 @@ impl Upkeep {
         self.status.upkeep(|upkeep| upkeep.capacity = Some(report));
     }
 
+    /// What the channels want is wanted too.
+    fn with_channels(&self, demand: Demand) -> Demand {
+        match (demand, &self.channels) {
+            (Demand::Known(mut wanted), Some(channels)) => match channels.now() {
+                Some(now) => {
+                    wanted.extend(now.all().copied());
+                    Demand::Known(wanted)
+                }
+                None => Demand::Unknown("it is not known what the channels want".into()),
+            },
+            (demand, _) => demand,
+        }
+    }
+
     async fn retain(&self, demand: Demand) {
         let Some(retention) = self.retention.clone() else { return };
         let doubt = self.doubt.as_ref().and_then(|doubt| doubt.borrow().clone());
         let demand = match doubt.or_else(|| self.clients.map(Into::into)) {
             Some(reason) => Demand::Unknown(reason),
-            None => demand,
+            None => self.with_channels(demand),
         };
         let waiting = match &demand {
             Demand::Known(_) => None,

@@ -32,6 +32,7 @@ pub(super) async fn sync(
     };
     let fetcher = Fetcher::new(config.limits.clone()).map_err(AgentError::from)?;
     let syncer = Syncer::new(Arc::new(tree), fetcher);
+    let syncer = if config.has_guests() { syncer.with_guests() } else { syncer };
     let watch = Watch(Progress::new(quiet));
     let outcome = tokio::select! {
         () = stop.cancelled() => {

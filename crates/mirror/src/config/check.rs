@@ -10,6 +10,7 @@ use granary_fetch::Limits;
 use granary_nix::{CacheInfo, STORE_DIR, StorePath};
 use url::Url;
 
+use super::channels::check as check_channels;
 use super::pull_through::check as check_pull_through;
 use super::raw::{Raw, RawCacheInfo, RawLimits, RawListen, RawMap, RawPublish};
 use super::upstreams::{check_bandwidth, check_upstreams};
@@ -29,6 +30,7 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
         upstreams,
         store_paths,
         map,
+        channels,
         pull_through,
         url,
         publish: RawPublish { narinfo },
@@ -42,10 +44,6 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
         capacity,
         scrub,
     } = raw;
-    if pull_through.is_some() && map.is_some() {
-        let problem = "leave it out: with a map, the map's policies say what is kept";
-        return Err(field("pullThrough", problem));
-    }
     let directory = path("directory", &directory)?;
     let front_directory = match front_directory {
         Some(text) => path("frontDirectory", &text)?,
@@ -63,7 +61,8 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
         name: parsed("name", &name, "use lower-case letters, digits and dashes")?,
         directory,
         upstreams: check_upstreams(upstreams)?,
-        wanted: check_wanted(store_paths, map, pull_through.is_some())?,
+        wanted: check_wanted(store_paths, map, pull_through.is_some() || !channels.is_empty())?,
+        channels: check_channels(&channels)?,
         pull_through: pull_through.as_ref().map(check_pull_through).transpose()?,
         url: url.map(|url| web_url("url", &url)).transpose()?,
         publish: narinfo,
@@ -157,7 +156,7 @@ fn address(name: &str, text: &str) -> Checked<SocketAddr> {
     Ok(address)
 }
 
-fn web_url(name: &str, text: &str) -> Checked<Url> {
+pub(super) fn web_url(name: &str, text: &str) -> Checked<Url> {
     if !safe_url(text) {
         return Err(field(name, format!("{text:?} is not an http:// or https:// URL of plain characters")));
     }

@@ -1,6 +1,7 @@
 //! The configuration file: YAML in, a checked [`Config`] out. Every error names the field and says what to do.
 
 mod capacity;
+mod channels;
 mod check;
 pub mod duration;
 mod pull_through;
@@ -25,6 +26,7 @@ use crate::push::settings::Push;
 use crate::sync::trust_of;
 use crate::{capacity as room, retention as keeping, scrub as reading};
 
+pub use channels::Channel;
 pub use pull_through::PullThrough;
 
 /// Largest configuration file that is read, in bytes: far above 1,000 roots.
@@ -41,6 +43,8 @@ pub struct Config {
     pub upstreams: Vec<Source>,
     /// What is to be kept.
     pub wanted: Wanted,
+    /// Channels whose revisions are kept too.
+    pub channels: Vec<Channel>,
     /// Whether what clients ask for is kept too.
     pub pull_through: Option<PullThrough>,
     /// The mirror's own public URL, for its report and greeting.
@@ -114,6 +118,12 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Whether others than the policies have things in the tree and the catalog.
+    #[must_use]
+    pub fn has_guests(&self) -> bool {
+        self.pull_through.is_some() || !self.channels.is_empty()
+    }
+
     /// Reads and checks a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let read = |source| ConfigError::Read { path: path.into(), source };

@@ -52,7 +52,6 @@ mod tests {
             ("pullThrough: {maxSize: 1G}", "maxSize"),
             ("pullThrough: {}", "maxSize"),
             ("pullThrough: {size: 1Gi}", "size"),
-            ("pullThrough: {maxSize: 1Gi}\nmap: {file: /x}", "pullThrough: leave it out"),
         ] {
             let error = Config::parse(&format!("{START}{yaml}\n")).unwrap_err().to_string();
             assert!(error.contains(what), "{yaml}: {error}");

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::capacity::RawCapacity;
+use super::channels::RawChannel;
 use super::pull_through::RawPullThrough;
 use super::retention::RawRetention;
 use super::scrub::RawScrub;
@@ -19,6 +20,8 @@ pub(super) struct Raw {
     pub upstreams: Vec<RawUpstream>,
     pub store_paths: Option<Vec<String>>,
     pub map: Option<RawMap>,
+    #[serde(default)]
+    pub channels: Vec<RawChannel>,
     pub pull_through: Option<RawPullThrough>,
     pub url: Option<String>,
     #[serde(default)]

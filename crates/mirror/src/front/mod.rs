@@ -5,10 +5,12 @@
 
 mod files;
 mod lists;
+mod record;
 mod render;
 mod supervisor;
 
 pub use files::{FilesError, write_rendered};
 pub use lists::{Lists, safe_url};
+pub use record::{record_path, take_record};
 pub use render::{Publish, Rendered, Settings, render};
 pub use supervisor::{Supervisor, SupervisorError};

@@ -100,6 +100,24 @@ const PAGE: &str = r#"            proxy_http_version 1.1;
             proxy_read_timeout 10s;
 "#;
 
+/// What clients had, for pull-through: what has not been asked for the longest leaves first.
+const RECORD: &str =
+    "    # What clients had, a word each, in blocks: the agent reads it and empties the file.
+    map $status $granary_had {
+        default 0;
+        200 1;
+        206 1;
+        304 1;
+    }
+    log_format granary_narinfo \"$granary_hash\";
+    log_format granary_nar \"$uri\";
+";
+
+/// The record in one location.
+fn record(format: &str) -> String {
+    format!("            access_log \"@DIR@/access.log\" {format} buffer=64k flush=5s if=$granary_had;\n")
+}
+
 /// Who gets the `Mirrors:` line inside a narinfo. The `Link` header, which no narinfo parser sees, always goes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Publish {
@@ -178,6 +196,7 @@ pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
     } else {
         ""
     };
+    let of_location = |format: &str| if *pull_through { record(format) } else { String::new() };
     let line = if with_line { LINE } else { "" };
     let line_location = if with_line { LINE_LOCATION } else { "" };
     // Both were checked: no character of theirs means anything to nginx.
@@ -186,10 +205,12 @@ pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
     let nginx_conf = TEMPLATE
         .replace("@WORKERS@", &workers.to_string())
         .replace("@READERS@\n", readers)
-        .replace("@NARINFO@", &format!("{NARINFO}{vary}{line}"))
+        .replace("@NARINFO@", &format!("{NARINFO}{}{vary}{line}", of_location("granary_narinfo")))
         .replace("@LINE_LOCATION@", line_location)
         .replace("@ABSENT@", if *pull_through { ABSENT } else { "            return 404;\n" })
         .replace("@UNREADABLE@", if *pull_through { "= @absent" } else { "=404 @no_narinfo" })
+        .replace("@RECORD@", if *pull_through { RECORD } else { "" })
+        .replace("@RECORD_NAR@", &of_location("granary_nar"))
         .replace("@ABSENT_LOCATION@", if *pull_through { ABSENT_LOCATION } else { "" })
         .replace("@PAGE@", PAGE)
         .replace("@OWN@", &reachable(*listen).ip().to_string())
@@ -262,8 +283,8 @@ mod tests {
     #[test]
     fn every_placeholder_is_filled() {
         for publish in [Publish::Always, Publish::Compatible, Publish::Never] {
-            for lists in [Lists::default(), one_list()] {
-                let conf = render(&settings(publish), &lists).nginx_conf;
+            for (lists, pull_through) in [(Lists::default(), false), (one_list(), true)] {
+                let conf = render(&Settings { pull_through, ..settings(publish) }, &lists).nginx_conf;
                 let left: Vec<&str> = conf
                     .split('@')
                     .skip(1)

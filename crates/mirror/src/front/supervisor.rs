@@ -106,6 +106,7 @@ impl Supervisor {
                     return Ok(Ended::Again);
                 }
                 _ = ticks.tick() => {
+                    super::record::bound_record(&self.directory);
                     let now = self.fingerprint();
                     if now == files {
                         continue;

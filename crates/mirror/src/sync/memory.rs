@@ -7,10 +7,24 @@ use std::time::{Duration, Instant};
 use granary_nix::{HashPart, NarInfo, Trust};
 use granary_placement::report::{CatalogReport, Refusal};
 
+use crate::wants::Wants;
+
 /// The first pause after a repeated refusal.
 const PAUSE: Duration = Duration::from_secs(30);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
+
+/// How much of the tree the policies of a job speak for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All of it: what they do not want leaves the catalog.
+    #[default]
+    All,
+    /// All that is refused, but others have things in the catalog.
+    Shared,
+    /// A part: nothing follows about anything else.
+    Part,
+}
 
 /// What is remembered from pass to pass. All of it can be lost: a restarted mirror reads the tree and asks the sources.
 #[derive(Debug, Default)]
@@ -19,8 +33,10 @@ pub(super) struct Memory {
     trust: Trust,
     /// Verified narinfos, in whatever form they came.
     pub(super) known: HashMap<HashPart, Arc<NarInfo>>,
-    /// Whether the catalog has what no policy wants, which stays.
-    pub(super) guests: bool,
+    /// How much of the tree the policies speak for.
+    pub(super) scope: Scope,
+    /// Who is told what the policies want.
+    pub(super) wants: Option<Arc<Wants>>,
     /// What was refused and has not been published since.
     refused: HashMap<HashPart, Standing>,
     /// What each policy's report said last.

@@ -28,7 +28,8 @@ use granary_fetch::Fetcher;
 use tokio::sync::Mutex;
 
 use crate::tree::Tree;
-use memory::Memory;
+use crate::wants::Wants;
+use memory::{Memory, Scope};
 
 pub use job::{Assigned, Job, PartitionSet, PolicyJob, trust_of};
 pub use outcome::{Demand, Observer, PassOutcome};
@@ -51,7 +52,21 @@ impl Syncer {
     /// The same for a tree whose catalog has more than the policies want: that is left to whoever put it there.
     #[must_use]
     pub fn with_guests(mut self) -> Self {
-        self.memory.get_mut().guests = true;
+        self.memory.get_mut().scope = Scope::Shared;
+        self
+    }
+
+    /// The same, and after each resolution `wants` is told what the policies want.
+    #[must_use]
+    pub fn telling(mut self, wants: Arc<Wants>) -> Self {
+        self.memory.get_mut().wants = Some(wants);
+        self
+    }
+
+    /// The same for jobs that are a part of what is wanted: nothing else in the tree is touched.
+    #[must_use]
+    pub fn for_parts(mut self) -> Self {
+        self.memory.get_mut().scope = Scope::Part;
         self
     }
 

@@ -11,7 +11,7 @@ use granary_placement::report::{PolicyReport, RefusalReason, UpstreamReport};
 
 use super::demand;
 use super::job::{Job, trust_of};
-use super::memory::Memory;
+use super::memory::{Memory, Scope};
 use super::obtain::{Context, Problem};
 use super::outcome::{Demand, Observer, PassOutcome};
 use super::plan::{self, Blame};
@@ -41,6 +41,11 @@ pub(super) async fn run(
     let context = Context { tree: Arc::clone(tree), fetcher: fetcher.clone(), sources: sources.into() };
     let roots = job.policies.iter().flat_map(|policy| &policy.roots);
     let closure = resolve(&context, memory, &trust, roots).await;
+    if let Some(wants) = &memory.wants {
+        // Whatever is lost may refer to anything.
+        let known = closure.lost.is_empty().then(|| closure.found.keys().copied().collect());
+        wants.set_policies(known);
+    }
     let order = plan::order(&closure);
     let blamed = plan::blame(&closure, &order);
 
@@ -275,6 +280,12 @@ impl<'p> Pass<'p> {
 
     /// Brings quarantine and catalog to what this pass found, unless it could not find out everything.
     async fn clean(&mut self, job: &Job, closure: &Closure, demand: Option<&HashSet<HashPart>>) {
+        let scope = self.memory.scope;
+        if scope == Scope::Part {
+            // The next job has others, and those of this one are on disk now.
+            self.memory.known.clear();
+            return;
+        }
         let refused: Vec<_> =
             self.refusals.iter().map(|(hash, refused)| (*hash, refused.refusal.clone())).collect();
         self.disk("write the quarantine", move |tree| {
@@ -296,10 +307,9 @@ impl<'p> Pass<'p> {
             demand.unwrap_or(&wanted),
             &job.policies.iter().map(|policy| policy.name.as_str()).collect(),
         );
-        let guests = self.memory.guests;
         self.disk("tidy up", move |tree| {
             tree.prune_quarantine(&refused)?;
-            if guests { Ok(()) } else { tree.prune_catalog(&kept).map(drop) }
+            if scope == Scope::Shared { Ok(()) } else { tree.prune_catalog(&kept).map(drop) }
         })
         .await;
     }

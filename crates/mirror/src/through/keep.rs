@@ -1,11 +1,22 @@
 //! What becomes of a NAR file that has come whole and is verified: it is published, if its closure is in the catalog and
-//! there is room.
+//! there is room, which is made where there is none.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use granary_nix::{HashPart, StorePath};
+use jiff::Timestamp;
+
 use super::flight::Obtained;
+use super::reclaim::{Guest, choose};
+use super::upkeep::this_hour;
 use super::{Through, lock};
-use crate::tree::{Contents, Tree};
+use crate::tree::{Contents, TreeError};
+
+/// How much more than needed is made free, as a part of the whole, so that not everything that comes has something leave.
+const SLACK: u64 = 50;
+/// Guests that leave at once: a process that ends in between leaves no more than these in the trash.
+const AT_ONCE: usize = 64;
 
 /// The room for what is kept only because a client asked for it.
 #[derive(Debug)]
@@ -14,6 +25,8 @@ pub(super) struct Space {
     max: u64,
     /// Bytes of what is under way.
     reserved: Arc<Mutex<u64>>,
+    /// Held while room is made.
+    making: tokio::sync::Mutex<()>,
 }
 
 /// Room for one NAR file, given back when this is dropped.
@@ -25,18 +38,20 @@ pub(super) struct Reservation {
 
 impl Space {
     pub(super) fn new(max: u64) -> Self {
-        Self { max, reserved: Arc::default() }
+        Self { max, reserved: Arc::default(), making: tokio::sync::Mutex::default() }
     }
 
-    /// Room for so many bytes, if there is any beside what is in the tree and under way.
-    pub(super) fn reserve(&self, tree: &Tree, bytes: u64) -> Option<Reservation> {
+    /// A right to so many bytes, if there are as many beside what is under way. Guests make place for it.
+    pub(super) fn reserve(&self, bytes: u64) -> Option<Reservation> {
         let mut reserved = lock(&self.reserved);
-        let after = tree.totals().bytes.checked_add(*reserved)?.checked_add(bytes)?;
-        if after > self.max {
-            return None;
-        }
-        *reserved += bytes;
+        let after = reserved.checked_add(bytes).filter(|after| *after <= self.max)?;
+        *reserved = after;
         Some(Reservation { bytes, reserved: Arc::clone(&self.reserved) })
+    }
+
+    /// How many bytes too many there are, with guests of so many.
+    fn over(&self, guests: u64) -> u64 {
+        guests.saturating_add(*lock(&self.reserved)).saturating_sub(self.max)
     }
 }
 
@@ -56,11 +71,16 @@ impl Through {
             tracing::info!(%path, %why, "passed on, and not kept");
             return;
         }
+        if !self.make_room().await {
+            tracing::info!(%path, bytes, "passed on, and not kept: there is no room");
+            return;
+        }
         let contents = Contents { file_hash: verified.file_hash, file_size: verified.file_size };
         let through = self.clone();
         let publish = move || through.0.tree.publish(&info, &contents, file);
         match tokio::task::spawn_blocking(publish).await {
             Ok(Ok(())) => {
+                self.note(path.hash_part());
                 tracing::info!(%path, bytes, "published what a client asked for");
                 self.0.metrics.kept(bytes);
             }
@@ -68,5 +88,66 @@ impl Through {
             Err(error) => tracing::error!(%path, %error, "passed on, and not kept"),
         }
         drop(room);
+    }
+
+    /// Makes room for what is under way; whether there is enough.
+    pub(super) async fn make_room(&self) -> bool {
+        let _one = self.0.space.making.lock().await;
+        let through = self.clone();
+        match tokio::task::spawn_blocking(move || through.reclaim()).await {
+            Ok(Ok(enough)) => enough,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "no room can be made");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Takes out the guests that clients have not asked for the longest, as many as are too many.
+    fn reclaim(&self) -> Result<bool, TreeError> {
+        let (tree, space) = (&self.0.tree, &self.0.space);
+        let Some(wanted) = self.0.wants.now() else {
+            // Whose things those are is not known, and so none leaves.
+            return Ok(space.over(tree.totals().bytes) == 0);
+        };
+        let mut guests = tree.all_published();
+        // What was pushed or imported is marked, and no guest either.
+        guests.retain(|(hash, _)| !wanted.has(hash) && !tree.is_kept(hash));
+        let bytes: u64 = guests.iter().map(|(_, published)| published.file_size).sum();
+        self.0.metrics.guests(guests.len(), bytes);
+        let over = space.over(bytes);
+        if over == 0 {
+            return Ok(true);
+        }
+        let now = this_hour();
+        let guest = |(hash, published): &(HashPart, crate::tree::Published)| {
+            let guest = Guest {
+                bytes: published.file_size,
+                accessed: self.0.accesses.last(hash, now),
+                published: published.at.map_or(0, Timestamp::as_second),
+                referrers: tree.referrers(hash),
+            };
+            (*hash, guest)
+        };
+        let guests: HashMap<HashPart, Guest> = guests.iter().map(guest).collect();
+        let leaving = choose(guests, over.saturating_add(space.max / SLACK), |hash| {
+            let references = tree.published_narinfo(hash).map(|info| info.references).unwrap_or_default();
+            references.iter().map(StorePath::hash_part).collect()
+        });
+        let mut freed = 0;
+        for some in leaving.chunks(AT_ONCE) {
+            let sizes: HashMap<&HashPart, u64> =
+                some.iter().filter_map(|hash| Some((hash, tree.file_size(hash)?))).collect();
+            for hash in tree.remove_all(some)? {
+                // The catalog still has its narinfo, by which it is had again for who asks.
+                tree.remove_from_trash(&hash)?;
+                let bytes = sizes.get(&hash).copied().unwrap_or_default();
+                freed += bytes;
+                self.0.metrics.reclaimed(bytes);
+            }
+        }
+        tracing::info!(artifacts = leaving.len(), bytes = freed, "guests left, to make room");
+        Ok(freed >= over)
     }
 }

@@ -75,6 +75,7 @@ impl Through {
         let (tree, wanted) = (Arc::clone(&self.0.tree), *hash);
         let here = move || tree.published_narinfo(&wanted).or_else(|| tree.catalog_narinfo(&wanted));
         if let Ok(Some(info)) = tokio::task::spawn_blocking(here).await {
+            self.note(*hash);
             return Answer::Found(Arc::new(info));
         }
         match self.look_up(hash).await {

@@ -4,15 +4,19 @@
 //! * [`lookup`]: narinfos that clients ask for: one question at a time for each, with a short memory of yes and no.
 //! * [`closure`]: brings the narinfos of a whole closure into the catalog, references first.
 //! * [`flight`]: NAR files: one transfer for all who ask, who read the file while it is written.
-//! * [`keep`]: what becomes of a file that has come whole.
+//! * [`keep`]: what becomes of a file that has come whole, and the room for it.
+//! * [`reclaim`]: who leaves when there is no room.
+//! * [`access`]: when clients last had what.
+//! * [`upkeep`]: what has to be done from time to time.
 //! * [`bench`]: NAR files that were wrong, which are not asked for again for a while.
 //!
 //! A narinfo that a client asks for is answered as soon as it is verified, from memory. Meanwhile the narinfos of its
 //! closure are fetched, breadth first, as the client will ask for them; then all of them are put into the catalog,
 //! references first, and nginx answers for them. A NAR file is published when it is verified and its artifact's closure is
-//! in the catalog. So what is visible in the tree is closed, as everything else in it is; where the upstreams lack a
+//! in the catalog, and there is room for it. So what is visible in the tree is closed, as everything else in it is; where the upstreams lack a
 //! reference, clients are served, and nothing is kept.
 
+mod access;
 mod bench;
 mod closure;
 mod flight;
@@ -20,6 +24,8 @@ mod keep;
 mod lookup;
 mod race;
 mod recent;
+mod reclaim;
+mod upkeep;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,6 +38,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::PullThrough;
 use crate::metrics::ThroughMetrics;
 use crate::tree::{CatalogEntry, Tree};
+use crate::wants::Wants;
 
 pub use flight::{Begun, Reader};
 pub use lookup::Answer;
@@ -59,6 +66,8 @@ struct Shared {
     flights: flight::Flights,
     bench: bench::Bench,
     space: keep::Space,
+    accesses: access::Accesses,
+    wants: Arc<Wants>,
     metrics: Arc<ThroughMetrics>,
     tasks: TaskTracker,
     /// Ends them.
@@ -73,6 +82,7 @@ impl Through {
         upstreams: &[Source],
         fetcher: &Fetcher,
         settings: PullThrough,
+        wants: Arc<Wants>,
         metrics: Arc<ThroughMetrics>,
         (tasks, stop): (TaskTracker, CancellationToken),
     ) -> Result<Self, FetcherError> {
@@ -83,7 +93,11 @@ impl Through {
             ..limits.clone()
         };
         let fetching = Limits { connections: flight::AT_ONCE, ..limits.clone() };
+        // Losing it only makes everything look as if it had been asked for just now.
+        let accesses = std::fs::read_to_string(tree.layout().accesses()).unwrap_or_default();
         Ok(Self(Arc::new(Shared {
+            accesses: access::Accesses::read(&accesses),
+            wants,
             tree,
             upstreams: upstreams.into(),
             asking: fetcher.with_limits(asking)?,
@@ -110,6 +124,12 @@ impl Through {
     #[must_use]
     pub fn find_nar(&self, file: &str) -> Option<CatalogEntry> {
         self.0.tree.find_nar(file).or_else(|| self.0.lookups.by_nar_name(file))
+    }
+
+    /// Whether a policy or a channel wants the artifact, as far as is known.
+    #[must_use]
+    pub fn may_want(&self, hash: &HashPart) -> bool {
+        self.0.wants.may_want(hash)
     }
 
     /// Whether the artifact's narinfo was answered, or is in the catalog.

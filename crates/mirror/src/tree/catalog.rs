@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use granary_fetch::Expected;
-use granary_nix::{Hash, HashPart, NarInfo, served_nar_name};
+use granary_nix::{Hash, HashPart, NarInfo, StorePath, served_nar_name};
 
 use super::durable::{read_narinfo, rename, sync_all, sync_directory};
 use super::index::CatalogEntry;
@@ -96,6 +96,23 @@ impl Tree {
     #[must_use]
     pub fn in_catalog(&self, hash: &HashPart) -> bool {
         read(&self.catalog).has(hash)
+    }
+
+    /// Everything that the catalog has, in no particular order. In memory.
+    #[must_use]
+    pub fn catalog_hashes(&self) -> Vec<HashPart> {
+        read(&self.catalog).entries.keys().copied().collect()
+    }
+
+    /// These, and all that they refer to, as far as the catalog knows.
+    #[must_use]
+    pub fn closed(&self, mut all: HashSet<HashPart>) -> HashSet<HashPart> {
+        let mut open: Vec<HashPart> = all.iter().copied().collect();
+        while let Some(hash) = open.pop() {
+            let references = self.catalog_narinfo(&hash).map(|info| info.references).unwrap_or_default();
+            open.extend(references.iter().map(StorePath::hash_part).filter(|hash| all.insert(*hash)));
+        }
+        all
     }
 
     /// The narinfo that the catalog has for the artifact; its signature has to be verified again by whoever relies on it.

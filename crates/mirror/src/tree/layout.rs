@@ -131,6 +131,18 @@ impl Layout {
         self.kept().join(hash.as_str())
     }
 
+    /// When clients last had what is here.
+    #[must_use]
+    pub fn accesses(&self) -> PathBuf {
+        self.state().join("access/hours")
+    }
+
+    /// What is kept of channels.
+    #[must_use]
+    pub fn channels(&self) -> PathBuf {
+        self.state().join("channels")
+    }
+
     /// The disk's id.
     #[must_use]
     pub fn id(&self) -> PathBuf {

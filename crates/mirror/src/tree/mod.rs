@@ -14,6 +14,8 @@
 //! .granary/trash/nar/…            its NAR files, for some time
 //! .granary/incoming/              NAR files that were pushed and wait for their narinfo
 //! .granary/kept/<hash part>       marks of what stays although no policy wants it
+//! .granary/channels/<name>/        the revisions of a channel that are kept, and what they list
+//! .granary/access/hours           when clients last had what is here only because they asked for it
 //! ```
 //!
 //! The tree is the truth. What [`Tree`] keeps in memory is read from it at start. A file becomes visible only by a
@@ -203,6 +205,23 @@ impl Tree {
     pub fn nar_name(&self, hash: &HashPart) -> Option<String> {
         let published = read(&self.index).get(hash).map(index::Held::nar_name);
         published.or_else(|| read(&self.trash).nar_name(hash))
+    }
+
+    /// Keeps a file of our own state, below `.granary`: whole, or as it was before.
+    pub fn keep_below(&self, path: &Path, content: &[u8]) -> Result<(), TreeError> {
+        if let Some(directory) = path.parent() {
+            durable::make_directory(directory)?;
+        }
+        self.scratch.write(path, content)
+    }
+
+    /// Gives a file that has been written a name below `.granary`, for good.
+    pub fn keep_file(&self, file: TempFile, path: &Path) -> Result<(), TreeError> {
+        if let Some(directory) = path.parent() {
+            durable::make_directory(directory)?;
+        }
+        disk::sync(file.path()).map_err(TreeError::io("sync", file.path()))?;
+        durable::place(file, path)
     }
 
     /// An empty file to write to, on the same filesystem as the tree.

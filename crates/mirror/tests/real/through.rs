@@ -52,6 +52,16 @@ impl Scene {
         .await;
     }
 
+    /// Starts it on the same disk. The old one, when it is dropped, ends the nginx that it finds.
+    async fn restart(&mut self) -> Mirror {
+        let Site { name, base, http, agent } = &self.mirror.site;
+        let site = Site { name: name.clone(), base: base.clone(), http: *http, agent: *agent };
+        let config = site.base.join("config.yaml");
+        let old = std::mem::replace(&mut self.mirror, Mirror::run(site, &config));
+        self.ready().await;
+        old
+    }
+
     fn app(&self) -> &Artifact {
         self.artifacts.last().unwrap()
     }
@@ -160,13 +170,43 @@ async fn killed_while_a_nar_comes_the_tree_is_valid_and_goes_on() {
     assert!(cut.await.is_err(), "a body that is not whole does not end well");
 
     scene.upstream.slow(false);
-    let Site { name, base, http, agent } = &scene.mirror.site;
-    let site = Site { name: name.clone(), base: base.clone(), http: *http, agent: *agent };
-    let config = site.base.join("config.yaml");
-    // The old one, when it is dropped, ends the nginx that it finds.
-    let _old = std::mem::replace(&mut scene.mirror, Mirror::run(site, &config));
-    scene.ready().await;
+    let _old = scene.restart().await;
     scene.substitute("after");
     scene.published(4).await;
     scene.verify();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nginx_serves_by_itself_is_an_access() {
+    if !tools() {
+        return;
+    }
+    let mut scene = Scene::start().await;
+    scene.substitute("first");
+    scene.published(4).await;
+    assert_eq!(scene.mirror.stop(), Some(0), "{}", scene.mirror.log());
+    let state = scene.mirror.site.tree().join(".granary");
+    let hour = |hash: &str| {
+        let text = std::fs::read_to_string(state.join("access/hours")).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(hash)).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("{hash} is not in {text}")).trim().parse::<u32>().unwrap()
+    };
+    let [_, large, small, _] = &scene.artifacts[..] else { unreachable!() };
+    let (large, small) = (large.hash_part().to_owned(), small.hash_part().to_owned());
+    assert!(hour(&large) > 400_000, "it was asked for in this century");
+    std::fs::write(state.join("access/hours"), format!("{large} 7\n{small} 7\n")).unwrap();
+
+    let _old = scene.restart().await;
+    // By its narinfo the one, by its NAR file the other.
+    let paths = [format!("{large}.narinfo"), scene.corpus.narinfo(&scene.artifacts[2]).url];
+    for path in paths {
+        eventually("nginx writes it down", async || {
+            assert_eq!(scene.get(&path).await.status(), 200);
+            let record = std::fs::read_to_string(state.join("front/access.log")).ok()?;
+            record.contains(path.trim_end_matches(".narinfo")).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(scene.mirror.stop(), Some(0), "{}", scene.mirror.log());
+    assert!(hour(&large) > 400_000 && hour(&small) > 400_000);
 }

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod channels;
 mod crash;
 mod faults;
 mod fixture;

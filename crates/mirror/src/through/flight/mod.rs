@@ -37,7 +37,7 @@ pub(super) struct Flights(Mutex<HashMap<String, watch::Receiver<View>>>);
 
 impl Through {
     /// The flight of a NAR file: the one that is under way, or a new one. `None`: it cannot be kept, because it is too large,
-    /// or too many are under way.
+    /// the disk is full, or too many are under way.
     #[must_use]
     pub fn open(&self, file: &str, known: CatalogEntry) -> Option<Reader> {
         let mut flights = lock(&self.0.flights.0);
@@ -52,11 +52,12 @@ impl Through {
         if let Some(reader) = self.landed(file, &known) {
             return Some(reader);
         }
-        if flights.len() >= AT_ONCE {
+        // A disk that is full takes nothing in; what is asked for is passed on without it.
+        if flights.len() >= AT_ONCE || self.0.tree.capacity().full().is_some() {
             return None;
         }
         let most = known.expected.file_size.unwrap_or(known.expected.nar_size);
-        let reservation = self.0.space.reserve(&self.0.tree, most)?;
+        let reservation = self.0.space.reserve(most)?;
         let (show, view) = watch::channel(View::default());
         flights.insert(file.to_owned(), view.clone());
         let (through, file) = (self.clone(), file.to_owned());

@@ -2,7 +2,9 @@
 
 mod narinfos;
 mod nars;
+mod room;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use granary_mirror::config::PullThrough;
 use granary_mirror::metrics::Metrics;
 use granary_mirror::through::{Answer, Begun, Reader, Through};
 use granary_mirror::tree::Tree;
+use granary_mirror::wants::Wants;
 use granary_nix::{CacheInfo, NarInfo, StorePath};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,10 +23,11 @@ use super::common::SILENCE;
 
 /// A mirror that wants nothing by itself.
 struct Site {
-    directory: tempfile::TempDir,
+    directory: Arc<tempfile::TempDir>,
     tree: Arc<Tree>,
     through: Through,
     tasks: TaskTracker,
+    wants: Arc<Wants>,
 }
 
 impl Site {
@@ -32,16 +36,27 @@ impl Site {
     }
 
     fn with(upstreams: &[Source], max_size: u64, silence: std::time::Duration) -> Self {
+        Self::on(Arc::new(tempfile::tempdir().unwrap()), upstreams, max_size, silence)
+    }
+
+    fn on(
+        directory: Arc<tempfile::TempDir>,
+        upstreams: &[Source],
+        max_size: u64,
+        silence: std::time::Duration,
+    ) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let directory = tempfile::tempdir().unwrap();
         let tree = Arc::new(Tree::open(directory.path(), &CacheInfo::default()).unwrap());
         let limits = Limits { silence, connect: SILENCE, ..Limits::default() };
-        let tasks = TaskTracker::new();
+        let (tasks, wants) = (TaskTracker::new(), Arc::<Wants>::default());
+        wants.set_policies(Some(HashSet::new()));
+        wants.set_channels(Some(HashSet::new()));
         let until = (tasks.clone(), CancellationToken::new());
         let (settings, metrics) = (PullThrough { max_size }, Metrics::new().unwrap().through);
         let fetcher = Fetcher::new(limits).unwrap();
-        let through = Through::new(Arc::clone(&tree), upstreams, &fetcher, settings, metrics, until).unwrap();
-        Self { directory, tree, through, tasks }
+        let (held, wanted) = (Arc::clone(&tree), Arc::clone(&wants));
+        let through = Through::new(held, upstreams, &fetcher, settings, wanted, metrics, until).unwrap();
+        Self { directory, tree, through, tasks, wants }
     }
 
     fn path(&self) -> &Path {

@@ -1,0 +1,111 @@
+//! Whether a channel has a new revision.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::time::Duration;
+
+use http::{StatusCode, header};
+use jiff::Timestamp;
+use reqwest::Response;
+use tokio::io::AsyncWriteExt as _;
+
+use super::list::{ListError, Listed, MOST_COMPRESSED, read_list};
+use super::{Channels, Revision, Standing};
+use crate::tree::{TempFile, TreeError};
+
+/// The file of a revision.
+const LIST: &str = "store-paths.xz";
+/// How long it may take to come.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// Why a channel cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// It does not answer.
+    #[error("its store-paths.xz cannot be had: {0}")]
+    Http(#[from] reqwest::Error),
+    /// It answers something else.
+    #[error("for its store-paths.xz it answers {0}")]
+    Status(StatusCode),
+    /// It never ends.
+    #[error("its store-paths.xz did not come within {} s", PATIENCE.as_secs())]
+    Slow,
+    /// It is too large.
+    #[error("its store-paths.xz has more than {MOST_COMPRESSED} bytes")]
+    TooLarge,
+    /// It is no list.
+    #[error("its store-paths.xz is not taken: {0}")]
+    List(#[from] ListError),
+    /// Our disk.
+    #[error(transparent)]
+    Disk(#[from] TreeError),
+    /// Our disk.
+    #[error("cannot write its store-paths.xz: {0}")]
+    Write(#[from] std::io::Error),
+    /// The process ends.
+    #[error("the mirror is stopping")]
+    Stopping,
+}
+
+impl Channels {
+    /// Asks for the list, and keeps it if it is a new one.
+    pub(super) async fn look(&self, standing: &Standing) -> Result<(), ChannelError> {
+        let url = format!("{}/{LIST}", standing.channel.url);
+        let mut request = self.client.get(url).timeout(PATIENCE);
+        let (tag, known) = {
+            let now = standing.now();
+            (now.state.tag.clone(), !now.state.revisions.is_empty())
+        };
+        if let Some(tag) = tag.filter(|_| known) {
+            request = request.header(header::IF_NONE_MATCH, tag);
+        }
+        let answer = request.send().await?;
+        match answer.status() {
+            StatusCode::NOT_MODIFIED if known => return Ok(()),
+            StatusCode::OK => {}
+            status => return Err(ChannelError::Status(status)),
+        }
+        let tag = answer.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        // Channels redirect to their newest release, by which people know it.
+        let found_at = answer.url().as_str().trim_end_matches(LIST).trim_end_matches('/').to_owned();
+        let compressed = self.download(answer).await?;
+        let (list, listed) = self.read(compressed).await?;
+        let Listed { id, paths } = listed;
+        let revision =
+            Revision { id, url: found_at, paths, seen: Timestamp::now(), complete: None, refused: 0 };
+        // A file that is there already is written anew: it may be damaged.
+        tokio::task::block_in_place(|| {
+            self.tree.keep_file(list, &self.list_path(&standing.channel, &revision.id))?;
+            self.change(standing, |state| {
+                state.found(revision, standing.channel.keep);
+                state.tag = tag;
+            })
+        })?;
+        Ok(())
+    }
+
+    async fn download(&self, mut answer: Response) -> Result<TempFile, ChannelError> {
+        let temp = self.tree.temp();
+        let mut file = tokio::fs::File::create(temp.path()).await?;
+        let mut bytes = 0;
+        while let Some(chunk) = answer.chunk().await? {
+            bytes += chunk.len() as u64;
+            if bytes > MOST_COMPRESSED {
+                return Err(ChannelError::TooLarge);
+            }
+            file.write_all(&chunk).await?;
+        }
+        file.flush().await?;
+        Ok(temp)
+    }
+
+    async fn read(&self, compressed: TempFile) -> Result<(TempFile, Listed), ChannelError> {
+        let list = self.tree.temp();
+        let read = move || {
+            let from = BufReader::new(File::open(compressed.path())?);
+            let listed = read_list(from, File::create(list.path())?)?;
+            Ok::<_, ChannelError>((list, listed))
+        };
+        tokio::task::spawn_blocking(read).await.map_err(|_| ChannelError::Stopping)?
+    }
+}

@@ -1,0 +1,82 @@
+//! What is wanted here, by policies and by channels; everything else that is in the tree is a guest.
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use granary_nix::HashPart;
+
+type Set = Arc<HashSet<HashPart>>;
+
+/// Both, as far as they are known.
+#[derive(Debug, Default)]
+pub struct Wants(RwLock<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    policies: Option<Set>,
+    channels: Option<Set>,
+}
+
+/// What was wanted at one moment.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    policies: Set,
+    channels: Set,
+}
+
+impl Wanted {
+    /// Each of it, once.
+    pub fn all(&self) -> impl Iterator<Item = &HashPart> {
+        self.policies.iter().chain(self.channels.iter().filter(|hash| !self.policies.contains(hash)))
+    }
+
+    /// Whether it was.
+    #[must_use]
+    pub fn has(&self, hash: &HashPart) -> bool {
+        self.policies.contains(hash) || self.channels.contains(hash)
+    }
+}
+
+impl Wants {
+    /// What policies and storePaths want; `None` when that is not completely known.
+    pub fn set_policies(&self, wanted: Option<HashSet<HashPart>>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).policies = wanted.map(Arc::new);
+    }
+
+    /// What the channels want; `None` when that is not completely known.
+    pub fn set_channels(&self, wanted: Option<HashSet<HashPart>>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).channels = wanted.map(Arc::new);
+    }
+
+    /// All of it; `None` when a part is not known, so that nothing follows about what is not seen.
+    #[must_use]
+    pub fn now(&self) -> Option<Wanted> {
+        let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Wanted { policies: inner.policies.clone()?, channels: inner.channels.clone()? })
+    }
+
+    /// Whether a policy or a channel wants it, as far as they are known.
+    #[must_use]
+    pub fn may_want(&self, hash: &HashPart) -> bool {
+        self.now().is_none_or(|wanted| wanted.has(hash))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_unwanted_before_everything_is_known() {
+        let hash = |name: char| name.to_string().repeat(32).parse::<HashPart>().unwrap();
+        let wants = Wants::default();
+        wants.set_policies(Some(HashSet::from([hash('a')])));
+        assert!(wants.now().is_none() && wants.may_want(&hash('x')));
+        wants.set_channels(Some(HashSet::from([hash('b')])));
+        let now = wants.now().unwrap();
+        assert!(now.has(&hash('a')) && now.has(&hash('b')) && !now.has(&hash('x')));
+        assert!(!wants.may_want(&hash('x')));
+        wants.set_policies(None);
+        assert!(wants.may_want(&hash('x')));
+    }
+}

@@ -1,0 +1,230 @@
+//! Channels: revisions that come, fail in parts, and follow one another.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use granary_fetch::Source;
+use granary_mirror::channels::Channels;
+use granary_mirror::config::Channel;
+use granary_mirror::sync::Syncer;
+use granary_mirror::tree::Tree;
+use granary_mirror::wants::Wants;
+use granary_nix::{CacheInfo, Hash, StorePath};
+use granary_placement::report::ChannelReport;
+use jiff::Timestamp;
+
+use super::clean;
+use super::common::{Cache, Reply, SILENCE, Upstream, fetcher, source};
+
+const LIST: &str = "nixos-26.05/store-paths.xz";
+
+struct Site {
+    directory: tempfile::TempDir,
+    cache: Cache,
+    upstream: Upstream,
+    tree: Option<Arc<Tree>>,
+    wants: Arc<Wants>,
+    channels: Option<Channels>,
+    keep: usize,
+    /// Another place to have artifacts from.
+    source: Option<Source>,
+}
+
+impl Site {
+    async fn new(cache: Cache, keep: usize) -> Self {
+        let upstream = Upstream::of(&cache).await;
+        let directory = tempfile::tempdir().unwrap();
+        let (tree, wants, channels) = (None, Arc::default(), None);
+        let mut site = Self { directory, cache, upstream, tree, wants, channels, keep, source: None };
+        site.open();
+        site
+    }
+
+    /// Another process on the same disk.
+    fn open(&mut self) {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        (self.channels, self.tree, self.wants) = (None, None, Arc::default());
+        let tree = Arc::new(Tree::open(self.path(), &CacheInfo::default()).unwrap());
+        let client = reqwest::Client::builder().read_timeout(SILENCE).build().unwrap();
+        let syncer = Syncer::new(Arc::clone(&tree), fetcher()).for_parts();
+        let url = format!("{}/nixos-26.05", self.upstream.url()).parse().unwrap();
+        let channel = Channel { name: "nixos-26.05".into(), url, keep: self.keep };
+        let sources = [self.source.clone().unwrap_or_else(|| source(&self.upstream, &self.cache.keys(), 40))];
+        let (held, wants) = (Arc::clone(&tree), Arc::clone(&self.wants));
+        self.channels = Some(Channels::open(&[channel], held, client, syncer, &sources, wants));
+        self.tree = Some(tree);
+        self.wants.set_policies(Some([].into()));
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The newest revision lists these.
+    fn list(&self, release: &str, paths: &[&StorePath]) {
+        let mut text = String::new();
+        for path in paths {
+            writeln!(text, "{path}").unwrap();
+        }
+        let at = format!("releases/{release}/store-paths.xz");
+        self.upstream.set(LIST, Reply::Redirect(format!("/{at}")));
+        self.upstream.set(&at, Reply::Bytes(super::common::cache::xz(text.as_bytes())));
+    }
+
+    async fn round(&self) -> ChannelReport {
+        let channels = self.channels.as_ref().unwrap();
+        channels.round().await;
+        channels.reports(Timestamp::now()).remove(0)
+    }
+
+    fn holds(&self, path: &StorePath) -> bool {
+        self.tree.as_ref().unwrap().holds(&path.hash_part())
+    }
+
+    fn wants(&self, path: &StorePath) -> bool {
+        self.wants.now().unwrap().has(&path.hash_part())
+    }
+
+    fn lists(&self) -> usize {
+        let files = std::fs::read_dir(self.path().join(".granary/channels/nixos-26.05")).unwrap();
+        files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|it| it == "paths")).count()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revision_is_brought_with_its_closure_and_kept_over_a_restart() {
+    let mut cache = Cache::new("test-1");
+    let base = cache.add("base", &[]);
+    let app = cache.add("app", &[&base]);
+    let other = cache.add("other", &[]);
+    let mut site = Site::new(cache, 3).await;
+    site.list("26.05.1", &[&app, &other]);
+    let report = site.round().await;
+    assert_eq!((report.artifacts, report.published, report.refused), (2, 2, 0), "{report:?}");
+    assert!(report.complete.clone().unwrap().ends_with("/releases/26.05.1"), "{report:?}");
+    assert!(report.completed_at.is_some() && report.lag_seconds == 0 && report.trouble.is_none());
+    assert_eq!(clean(site.path(), &site.cache.keys()).artifacts, 3);
+
+    // The server is gone; the state is on disk.
+    site.upstream.set(LIST, Reply::Status(503));
+    site.open();
+    assert!(site.wants(&app) && site.wants(&other));
+    let report = site.round().await;
+    assert_eq!((report.published, report.revisions), (2, 1), "{report:?}");
+    assert!(report.complete.is_some() && report.trouble.unwrap().contains("503"));
+
+    // What the disk lost is brought again.
+    site.tree.as_ref().unwrap().forget(&app.hash_part());
+    site.round().await;
+    assert!(site.holds(&app));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_fails_is_told_and_tried_again_and_fails_nothing_else() {
+    let mut cache = Cache::new("test-1");
+    let paths: Vec<StorePath> = (0..5).map(|number| cache.add(&format!("p{number}"), &[])).collect();
+    let site = Site::new(cache, 1).await;
+    let narinfo = paths[2].hash_part().narinfo_name();
+    let good = site.upstream.bytes(&narinfo);
+    site.upstream.set(&narinfo, Reply::Status(500));
+    site.list("1", &paths.iter().collect::<Vec<_>>());
+    let report = site.round().await;
+    assert_eq!((report.published, report.refused, report.complete), (4, 1, None), "it may come yet");
+    site.upstream.set(&narinfo, Reply::Status(404));
+    let report = site.round().await;
+    assert_eq!((report.published, report.refused), (4, 1));
+    assert!(report.complete.is_some(), "one path that nobody has does not hold a revision up for ever");
+    site.upstream.set(&narinfo, Reply::Bytes(good));
+    let report = site.round().await;
+    assert_eq!((report.published, report.refused), (5, 0), "{report:?}");
+    assert_eq!(clean(site.path(), &site.cache.keys()).artifacts, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_old_revision_stays_wanted_until_the_new_one_is_complete() {
+    let mut cache = Cache::new("test-1");
+    let (old, new, both) = (cache.add("old", &[]), cache.add("new", &[]), cache.add("both", &[]));
+    let mut site = Site::new(cache, 1).await;
+    site.list("1", &[&old, &both]);
+    assert!(site.round().await.complete.is_some());
+    let narinfo = new.hash_part().narinfo_name();
+    let good = site.upstream.bytes(&narinfo);
+    site.upstream.set(&narinfo, Reply::Status(500));
+    site.list("2", &[&new, &both]);
+    let report = site.round().await;
+    assert!(report.newest.unwrap().ends_with("/2") && report.complete.unwrap().ends_with("/1"));
+    assert!(site.wants(&old) && site.wants(&new) && site.lists() == 2);
+    site.open();
+    assert!(site.wants(&old) && site.wants(&new), "over a restart too");
+    site.upstream.set(&narinfo, Reply::Bytes(good));
+    let report = site.round().await;
+    assert!(report.complete.unwrap().ends_with("/2") && report.revisions == 1);
+    assert!(!site.wants(&old) && site.wants(&new) && site.wants(&both) && site.lists() == 1);
+    assert!(site.holds(&old), "to take it out is not the channel's business");
+    let in_catalog = |path: &StorePath| site.tree.as_ref().unwrap().in_catalog(&path.hash_part());
+    site.channels.as_ref().unwrap().tidy().await;
+    assert!(in_catalog(&old), "it is published");
+    site.tree.as_ref().unwrap().forget(&old.hash_part());
+    site.channels.as_ref().unwrap().tidy().await;
+    assert!(!in_catalog(&old) && in_catalog(&new));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_list_changes_nothing() {
+    let mut cache = Cache::new("test-1");
+    let path = cache.add("path", &[]);
+    let site = Site::new(cache, 1).await;
+    site.list("1", &[&path]);
+    site.round().await;
+    let xz = |text: &str| super::common::cache::xz(text.as_bytes());
+    let whole = xz(&format!("{path}\n"));
+    for bad in [
+        Reply::Bytes(b"<html>".to_vec()),
+        Reply::Bytes(xz("../../etc/passwd\n")),
+        Reply::Bytes(xz("")),
+        Reply::Bytes(whole[..whole.len() - 4].to_vec()),
+        Reply::Cut { bytes: whole.clone(), after: 10 },
+        Reply::Status(404),
+        Reply::Stall(whole[..10].to_vec()),
+    ] {
+        site.upstream.set(LIST, bad.clone());
+        let report = site.round().await;
+        assert!(report.trouble.is_some() && report.complete.is_some(), "{bad:?}: {report:?}");
+        assert!(site.wants(&path) && site.lists() == 1, "{bad:?}");
+    }
+    let temp = std::fs::read_dir(site.path().join(".granary/tmp")).unwrap().count();
+    assert_eq!(temp, 0);
+}
+
+/// The most memory that this process has had, in MiB.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_million_lines_take_no_gigabyte() {
+    let mut site = Site::new(Cache::new("test-1"), 1).await;
+    let mut text = String::new();
+    for number in 0..1_000_000_u64 {
+        let hash = Hash::of(&number.to_le_bytes()).to_nix32();
+        writeln!(text, "/nix/store/{}-package-{number}-with-a-name-of-common-length-1.0", &hash[..32])
+            .unwrap();
+    }
+    site.upstream.set(LIST, Reply::Bytes(super::common::cache::xz(text.as_bytes())));
+    drop(text);
+    // Nobody gives anything: the list alone is what counts.
+    let nobody = Upstream::start().await;
+    site.source = Some(source(&nobody, &site.cache.keys(), 40));
+    drop(nobody);
+    site.open();
+    let before = peak();
+    let report = site.round().await;
+    assert_eq!((report.artifacts, report.published, report.complete), (1_000_000, 0, None));
+    assert_eq!(report.trouble, None);
+    assert!(site.wants.now().is_some());
+    let grown = peak() - before;
+    assert!(grown < 700, "{grown} MiB");
+}

@@ -1,0 +1,149 @@
+//! Room for guests: who leaves, who stays, and that all of them are answered for.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use granary_fetch::Source;
+use granary_nix::StorePath;
+
+use super::super::clean;
+use super::super::common::{Cache, SILENCE, Upstream, source};
+use super::{Got, Site};
+
+const MIB: usize = 1 << 20;
+const MAX: u64 = 4 << 20;
+
+/// An old library and the application that needs it, two that stand alone, and one that comes later; 1 MiB each.
+struct Scene {
+    cache: Cache,
+    _upstream: Upstream,
+    sources: Vec<Source>,
+    directory: Arc<tempfile::TempDir>,
+    library: StorePath,
+    app: StorePath,
+    rare: StorePath,
+    late: StorePath,
+}
+
+impl Scene {
+    /// Everything but the last is here, and was accessed long ago: in these hours.
+    async fn start(hours: [u32; 3]) -> Self {
+        Self::begin(hours, true).await
+    }
+
+    /// The same; `kept`: the NAR files, and not only the narinfos.
+    async fn begin(hours: [u32; 3], kept: bool) -> Self {
+        let mut cache = Cache::new("test-1");
+        let library = cache.add_sized("library", &[], MIB);
+        let app = cache.add_sized("app", &[&library], MIB);
+        let rare = cache.add_sized("rare", &[], MIB);
+        let late = cache.add_sized("late", &[], MIB + MIB / 2);
+        let upstream = Upstream::of(&cache).await;
+        let sources = vec![source(&upstream, &cache.keys(), 40)];
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        let scene = Self { cache, _upstream: upstream, sources, directory, library, app, rare, late };
+        let site = scene.site();
+        let paths = [&scene.library, &scene.app, &scene.rare];
+        for path in paths {
+            site.found(path).await;
+            site.settled().await;
+            if kept {
+                scene.get(&site, path).await;
+            }
+        }
+        assert_eq!(site.tree.totals().artifacts, if kept { 3 } else { 0 });
+        drop(site);
+        let mut text = String::new();
+        for (path, hour) in paths.into_iter().zip(hours) {
+            writeln!(text, "{} {hour}", path.hash_part()).unwrap();
+        }
+        let accesses = scene.directory.path().join(".granary/access");
+        std::fs::create_dir_all(&accesses).unwrap();
+        std::fs::write(accesses.join("hours"), text).unwrap();
+        scene
+    }
+
+    fn site(&self) -> Site {
+        Site::on(Arc::clone(&self.directory), &self.sources, MAX, SILENCE)
+    }
+
+    /// A client gets it, whether it is kept or not.
+    async fn get(&self, site: &Site, path: &StorePath) {
+        let info = site.found(path).await;
+        let file = self.cache.artifacts.iter().find(|it| it.info.store_path == *path).unwrap().file.clone();
+        assert!(site.get(&info).await == Got::Whole(file), "{path}");
+        site.settled().await;
+    }
+
+    /// Who is here; the tree is valid, and has no more than it may.
+    fn here(&self, site: &Site) -> Vec<&'static str> {
+        assert_eq!(clean(self.directory.path(), &self.cache.keys()).notes, []);
+        let nars = std::fs::read_dir(self.directory.path().join("nar")).unwrap();
+        let bytes: u64 = nars.map(|nar| nar.unwrap().metadata().unwrap().len()).sum();
+        assert!(bytes <= MAX, "{bytes}");
+        let all =
+            [("library", &self.library), ("app", &self.app), ("rare", &self.rare), ("late", &self.late)];
+        all.into_iter().filter(|(_, path)| site.tree.holds(&path.hash_part())).map(|(name, _)| name).collect()
+    }
+}
+
+#[tokio::test]
+async fn the_longest_not_accessed_leaves_and_is_still_answered() {
+    let scene = Scene::start([200, 200, 100]).await;
+    let site = scene.site();
+    // To ask for its narinfo is an access, too.
+    site.found(&scene.rare).await;
+    scene.get(&site, &scene.late).await;
+    assert_eq!(scene.here(&site), ["library", "rare", "late"]);
+    // Who has its narinfo may ask for its NAR: it is had again.
+    assert!(site.tree.in_catalog(&scene.app.hash_part()));
+    scene.get(&site, &scene.app).await;
+    assert_eq!(scene.here(&site), ["app", "rare", "late"]);
+}
+
+#[tokio::test]
+async fn an_old_library_stays_as_long_as_something_here_needs_it() {
+    let scene = Scene::start([1, 300, 200]).await;
+    let site = scene.site();
+    scene.get(&site, &scene.late).await;
+    assert_eq!(scene.here(&site), ["library", "app", "late"]);
+}
+
+#[tokio::test]
+async fn what_is_wanted_takes_no_room_from_guests() {
+    let scene = Scene::start([1, 2, 300]).await;
+    let site = scene.site();
+    let wanted = [&scene.library, &scene.app].map(StorePath::hash_part);
+    site.wants.set_policies(Some(HashSet::from(wanted)));
+    scene.get(&site, &scene.late).await;
+    assert_eq!(site.tree.totals().artifacts, 4, "guests are the last two, and fit");
+    clean(scene.directory.path(), &scene.cache.keys());
+}
+
+#[tokio::test]
+async fn nobody_leaves_while_it_is_not_known_what_is_wanted() {
+    for (policies, channels) in [(None, Some(HashSet::new())), (Some(HashSet::new()), None)] {
+        let scene = Scene::start([1, 2, 3]).await;
+        let site = scene.site();
+        site.wants.set_policies(policies);
+        site.wants.set_channels(channels);
+        scene.get(&site, &scene.late).await;
+        assert_eq!(scene.here(&site), ["library", "app", "rare"], "it was passed on, and not kept");
+    }
+}
+
+#[tokio::test]
+async fn narinfos_of_guests_are_forgotten_after_a_month_and_not_before() {
+    let scene = Scene::begin([1000, 1000, 1000], false).await;
+    let site = scene.site();
+    let paths = [&scene.library, &scene.app, &scene.rare];
+    let known = |site: &Site| paths.map(|path| site.tree.in_catalog(&path.hash_part()));
+    site.through.forget(1000 + 30 * 24).unwrap();
+    assert_eq!(known(&site), [true; 3]);
+    // What is needed by what is wanted stays.
+    site.wants.set_policies(Some(HashSet::from([scene.app.hash_part()])));
+    site.through.forget(1000 + 32 * 24).unwrap();
+    assert_eq!(known(&site), [true, true, false]);
+    clean(scene.directory.path(), &scene.cache.keys());
+}
