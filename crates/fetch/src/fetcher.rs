@@ -4,6 +4,7 @@ mod answer;
 mod ask;
 mod clients;
 mod download;
+mod file;
 mod pace;
 mod site;
 mod throttle;

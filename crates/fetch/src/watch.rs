@@ -14,6 +14,8 @@ pub enum Asked {
     NarInfo,
     /// A NAR file, or the rest of one.
     Nar,
+    /// A file beside artifacts: a listing, a log, a realisation.
+    Extra,
 }
 
 /// What came of one request, as far as the head of the answer says.

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod client;
 pub mod commands;
 pub mod config;
+pub mod extras;
 pub mod front;
 pub mod map;
 pub mod metrics;

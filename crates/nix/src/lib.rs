@@ -1,5 +1,5 @@
 //! Nix binary-cache formats: narinfo, NAR, listing, store path, base32, hashes, signatures, content
-//! addresses, realisations, cache info, byte ranges and the URL rule.
+//! addresses, realisations, the index of debug information, cache info, byte ranges and the URL rule.
 //!
 //! Everything here is pure: bytes in, values out. No I/O, no clock, no randomness.
 #![forbid(unsafe_code)]
@@ -9,6 +9,7 @@ mod base_url;
 mod cache_info;
 mod compression;
 mod content_address;
+pub mod extras;
 mod hash;
 mod hash_part;
 mod key;
@@ -28,6 +29,7 @@ pub use base_url::{BaseUrl, BaseUrlError, NarUrlError, Origins};
 pub use cache_info::{CacheInfo, CacheInfoError};
 pub use compression::{Compression, UnknownCompression};
 pub use content_address::{Algorithm, ContentAddress, ContentAddressError, ContentProof, Method, Unproven};
+pub use extras::{BuildId, DebugInfo, Extra, ExtraError, ExtraKind};
 pub use hash::{Hash, HashError};
 pub use hash_part::{HashPart, HashPartError};
 pub use key::{KeyError, PublicKey, SecretKey};

@@ -2,10 +2,12 @@
 //! fetching it.
 
 mod error;
+mod outline;
 mod tree;
 mod writer;
 
 pub use error::ListingError;
+pub use outline::Outline;
 pub use tree::{Listing, Node};
 pub use writer::ListingWriter;
 

@@ -2,6 +2,7 @@
 
 mod activity;
 mod checked;
+pub mod extras;
 mod front;
 mod heart;
 pub mod job;
@@ -32,6 +33,7 @@ use tracing::{error, info};
 use crate::channels::Channels;
 use crate::client;
 use crate::config::{Config, Wanted};
+use crate::extras::{self as beside, Keeper, Pace};
 use crate::map::{Current, Doubt, Follower};
 use crate::metrics::Metrics;
 use crate::push::{Push, PushError};
@@ -121,6 +123,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         Through::new(tree, &config.upstreams, &fetcher, settings, wants, Arc::clone(&metrics.through), until)
     });
     let through = through.transpose()?;
+    let keeper = keeper(&config, &tree, fetcher.clone(), &metrics);
+    let extras = extras::Extras::new(Arc::clone(&keeper), config.name.clone(), map.clone());
     if let Some(through) = through.clone() {
         tasks.spawn(through.upkeep(config.front_directory.clone()));
     }
@@ -147,6 +151,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         misses,
         channels,
         through,
+        extras,
         placed: matches!(config.wanted, Wanted::Map(_)),
         metrics: Arc::clone(&metrics),
         push,
@@ -162,6 +167,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         scrub::scrub(&config, tree, told, stop).await;
     });
     tasks.spawn(front::keep_rendered(Arc::clone(&config), map.clone(), Arc::clone(&status), stop.clone()));
+    tasks.spawn(beside::keep(keeper, Pace::default(), random(), stop.clone()));
     let server = server::serve(listener, Arc::new(shared), stop.clone());
     tasks.spawn(async move {
         if let Err(error) = server.await {
@@ -210,6 +216,20 @@ async fn open_channels(
     let syncer = Syncer::new(Arc::clone(&tree), fetcher).for_parts();
     let open = move || Channels::open(&config.channels, tree, client, syncer, &config.upstreams, wants);
     Ok(Arc::new(tokio::task::spawn_blocking(open).await?))
+}
+
+/// What keeps the files beside artifacts.
+fn keeper(config: &Config, tree: &Arc<Tree>, fetcher: Fetcher, metrics: &Metrics) -> Arc<Keeper> {
+    let (upstreams, metrics) = (config.upstreams.clone(), metrics.extras().clone());
+    Arc::new(Keeper::new(Arc::clone(tree), fetcher, config.extras, upstreams, metrics))
+}
+
+/// Any number.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    // Without randomness every round begins at the same place, which is no harm.
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_le_bytes(bytes)
 }
 
 /// Follows the map, if the configuration has one. The receiver never changes otherwise.

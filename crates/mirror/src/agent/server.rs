@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::extras::Extras;
 use super::heart::Heart;
 use super::misses::{HOP, Misses};
 use super::page::Room;
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub channels: Arc<Channels>,
     /// Pull-through, when it is on.
     pub through: Option<Through>,
+    pub extras: Arc<Extras>,
     /// Whether a map says which mirror holds what is wanted.
     pub placed: bool,
     pub metrics: Arc<Metrics>,
@@ -82,6 +84,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/nar/{file}", get(miss))
         .merge(status_page::routes())
         .merge(super::through::routes())
+        .merge(super::extras::routes())
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), super::push::put))
         .with_state(shared)
 }

@@ -14,7 +14,9 @@ use super::progress::{Counts, Progress};
 use crate::agent::{self, AgentError, job_of};
 use crate::client;
 use crate::config::{Config, Wanted};
+use crate::extras::{Keeper, complete_fresh};
 use crate::map::Follower;
+use crate::metrics::Metrics;
 use crate::sync::{Observer, PassOutcome, Syncer};
 use crate::tree::Tree;
 use crate::words::size;
@@ -31,16 +33,26 @@ pub(super) async fn sync(
         return Err(CommandError::NoMap("nothing found".into()));
     };
     let fetcher = Fetcher::new(config.limits.clone()).map_err(AgentError::from)?;
-    let syncer = Syncer::new(Arc::new(tree), fetcher);
+    let tree = Arc::new(tree);
+    let metrics = Metrics::new().map_err(AgentError::from)?.extras().clone();
+    let upstreams = config.upstreams.clone();
+    let keeper = Arc::new(Keeper::new(Arc::clone(&tree), fetcher.clone(), config.extras, upstreams, metrics));
+    let syncer = Syncer::new(tree, fetcher);
     let syncer = if config.has_guests() { syncer.with_guests() } else { syncer };
     let watch = Watch(Progress::new(quiet));
+    let pass = async {
+        let outcome = syncer.pass(&job, &watch).await;
+        // What belongs to the new artifacts. Whatever comes of it, they are good.
+        complete_fresh(&keeper).await;
+        outcome
+    };
     let outcome = tokio::select! {
         () = stop.cancelled() => {
             watch.0.end();
             eprintln!("stopped; what is published stays, and the next sync goes on from there");
             return Ok(ExitCode::FAILURE);
         }
-        outcome = syncer.pass(&job, &watch) => outcome,
+        outcome = pass => outcome,
     };
     watch.0.end();
     Ok(tell(&outcome, quiet))

@@ -23,10 +23,13 @@ pub(super) fn verify(args: &cli::Verify, trust: &Trust) -> Result<ExitCode, Comm
             eprintln!("note: {}", one_line(note));
         }
         eprintln!(
-            "{}: {} artifacts with {} bytes of NAR files, {} narinfos in the catalog, {} faults",
+            "{}: {} artifacts with {} bytes of NAR files, {} files beside them ({} of them logs), {} narinfos in the \
+             catalog, {} faults",
             args.dir.display(),
             check.artifacts,
             check.bytes,
+            check.extras,
+            check.logs,
             check.catalog,
             check.faults.len()
         );

@@ -43,6 +43,7 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
         retention,
         capacity,
         scrub,
+        extras,
     } = raw;
     let directory = path("directory", &directory)?;
     let front_directory = match front_directory {
@@ -76,6 +77,7 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
         retention: retention.map(Into::into),
         capacity: capacity.as_ref().map(super::capacity::check).transpose()?,
         scrub: super::scrub::check(&scrub)?,
+        extras,
     })
 }
 

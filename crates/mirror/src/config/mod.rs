@@ -4,6 +4,7 @@ mod capacity;
 mod channels;
 mod check;
 pub mod duration;
+mod extras;
 mod pull_through;
 mod push;
 mod raw;
@@ -27,6 +28,7 @@ use crate::sync::trust_of;
 use crate::{capacity as room, retention as keeping, scrub as reading};
 
 pub use channels::Channel;
+pub use extras::{Extras, Listings};
 pub use pull_through::PullThrough;
 
 /// Largest configuration file that is read, in bytes: far above 1,000 roots.
@@ -71,6 +73,8 @@ pub struct Config {
     pub capacity: Option<room::Rules>,
     /// How often everything is read again; `None`: never.
     pub scrub: Option<reading::pace::Rules>,
+    /// What is kept beside the artifacts.
+    pub extras: Extras,
 }
 
 /// Where the list of wanted store paths comes from.

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::Extras;
 use super::capacity::RawCapacity;
 use super::channels::RawChannel;
 use super::pull_through::RawPullThrough;
@@ -40,6 +41,8 @@ pub(super) struct Raw {
     pub capacity: Option<RawCapacity>,
     #[serde(default)]
     pub scrub: RawScrub,
+    #[serde(default)]
+    pub extras: Extras,
 }
 
 #[derive(Debug, Deserialize)]

@@ -78,7 +78,7 @@ impl FetchMetrics {
     }
 }
 
-const ASKED: [Asked; 2] = [Asked::NarInfo, Asked::Nar];
+const ASKED: [Asked; 3] = [Asked::NarInfo, Asked::Nar, Asked::Extra];
 const RESULTS: [Outcome; 5] =
     [Outcome::Ok, Outcome::Absent, Outcome::Failed, Outcome::Unreachable, Outcome::Silent];
 
@@ -93,6 +93,7 @@ const fn asked_label(asked: Asked) -> &'static str {
     match asked {
         Asked::NarInfo => "narinfo",
         Asked::Nar => "nar",
+        Asked::Extra => "extra",
     }
 }
 

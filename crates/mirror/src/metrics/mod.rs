@@ -1,6 +1,7 @@
 //! What a mirror counts, for Prometheus. Labels have few values: never a path, a hash or a message. The book's page
 //! "Watching it" has a row for each; a test compares them.
 
+mod extras;
 mod fetch;
 mod machine;
 mod make;
@@ -16,6 +17,7 @@ use prometheus::{
     Encoder as _, Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder,
 };
 
+pub use extras::{ExtraAnswer, ExtraMetrics, ExtraResult};
 pub use fetch::FetchMetrics;
 pub use machine::{Connections, MachineMetrics};
 use make::Maker;
@@ -85,6 +87,7 @@ pub struct Metrics {
     pub upkeep: upkeep::Upkeep,
     /// The scrub.
     pub scrub: scrub::Scrub,
+    extras: ExtraMetrics,
 }
 
 impl Metrics {
@@ -130,6 +133,7 @@ impl Metrics {
                 &["result"],
             )?,
             miss_bytes: make.counter("miss_bytes_total", "Bytes passed on for misses")?,
+            extras: ExtraMetrics::new(make.registry())?,
             push: push::PushMetrics::new(make.registry())?,
             upkeep: upkeep::Upkeep::new(make.registry())?,
             scrub: scrub::Scrub::new(make.registry())?,
@@ -147,6 +151,12 @@ impl Metrics {
             metrics.misses.with_label_values(&[result.label()]);
         }
         Ok(metrics)
+    }
+
+    /// Files beside artifacts.
+    #[must_use]
+    pub fn extras(&self) -> &ExtraMetrics {
+        &self.extras
     }
 
     /// Takes over what the report says.

@@ -1,5 +1,6 @@
 //! The power cut before every step of seeded histories of a tree: what is left is a valid cache, and is completed.
 
+mod beside;
 mod removals;
 
 use std::cell::RefCell;
@@ -44,6 +45,8 @@ struct History {
     at_once: usize,
     /// What is taken out again at last, if anything.
     removals: Option<Removals>,
+    /// Whether there are files beside what is published.
+    beside: bool,
 }
 
 impl History {
@@ -57,7 +60,7 @@ impl History {
             let digest = Hash::of(name.as_bytes()).to_nix32();
             let path = StorePath::parse_base_name(&format!("{}-a{name}", &digest[..32])).unwrap();
             // Some have one content, and so one NAR file.
-            let nar = format!("nar {}", numbers.below(5)).repeat(20).into_bytes();
+            let nar = beside::nar(numbers.below(5));
             let mut references: Vec<StorePath> =
                 artifacts.iter().map(|(info, _)| info.store_path.clone()).collect();
             references.retain(|_| numbers.below(3) == 0);
@@ -72,7 +75,7 @@ impl History {
                 nar_hash: Hash::of(&nar),
                 nar_size: nar.len() as u64,
                 references,
-                deriver: None,
+                deriver: Some(beside::derivation(seed, number)),
                 system: None,
                 sigs: Vec::new(),
                 ca: None,
@@ -90,7 +93,7 @@ impl History {
             artifacts.push((info, nar));
         }
         let at_once = 1 + numbers.below(4);
-        Self { key, artifacts, published, refused, wanted, at_once, removals: None }
+        Self { key, artifacts, published, refused, wanted, at_once, removals: None, beside: false }
     }
 
     /// All of it, or what is left to do of it. What is said to be published goes into `told`.
@@ -117,6 +120,9 @@ impl History {
                 outcome?;
                 told.borrow_mut().insert(*hash);
             }
+        }
+        if self.beside {
+            self.put_extras(&tree)?;
         }
         for hash in self.published.iter().chain(&self.refused) {
             tree.put_in_quarantine(hash, &refusal(hash))?;
@@ -185,8 +191,8 @@ fn directory() -> tempfile::TempDir {
 }
 
 /// One history, interrupted before each of its steps, and again while it is completed. How many interruptions.
-fn interrupt(seed: u64, power_cut: bool, removals: bool) -> usize {
-    let mut history = History::new(seed);
+fn interrupt(seed: u64, power_cut: bool, removals: bool, beside: bool) -> usize {
+    let mut history = History { beside, ..History::new(seed) };
     history.removals = removals.then(|| Removals::of(&history, &mut Numbers(seed, 5000)));
     let mut numbers = Numbers(seed, 1000);
     let whole = directory();
@@ -225,24 +231,36 @@ fn interrupt(seed: u64, power_cut: bool, removals: bool) -> usize {
 
 #[test]
 fn a_process_that_ends_before_any_step_leaves_a_valid_cache() {
-    let count: usize = (0..SEEDS).map(|seed| interrupt(seed, false, false)).sum();
+    let count: usize = (0..SEEDS).map(|seed| interrupt(seed, false, false, false)).sum();
     assert!(count >= LEAST, "{count} interruptions");
 }
 
 #[test]
 fn a_machine_that_stops_before_any_step_leaves_a_valid_cache() {
-    let count: usize = (0..SEEDS).map(|seed| interrupt(seed, true, false)).sum();
+    let count: usize = (0..SEEDS).map(|seed| interrupt(seed, true, false, false)).sum();
     assert!(count >= LEAST, "{count} interruptions");
 }
 
 #[test]
 fn a_process_that_ends_before_any_step_of_a_removal_leaves_a_valid_cache() {
-    let count: usize = (0..SEEDS).map(|seed| interrupt(seed, false, true)).sum();
+    let count: usize = (0..SEEDS).map(|seed| interrupt(seed, false, true, false)).sum();
     assert!(count >= LEAST, "{count} interruptions");
 }
 
 #[test]
 fn a_machine_that_stops_before_any_step_of_a_removal_leaves_a_valid_cache() {
-    let count: usize = (0..SEEDS).map(|seed| interrupt(seed, true, true)).sum();
+    let count: usize = (0..SEEDS).map(|seed| interrupt(seed, true, true, false)).sum();
+    assert!(count >= LEAST, "{count} interruptions");
+}
+
+#[test]
+fn files_beside_artifacts_come_after_them_and_go_before_them_whenever_a_process_ends() {
+    let count: usize = (0..SEEDS / 2).map(|seed| interrupt(seed, false, true, true)).sum();
+    assert!(count >= LEAST, "{count} interruptions");
+}
+
+#[test]
+fn files_beside_artifacts_come_after_them_and_go_before_them_whenever_a_machine_stops() {
+    let count: usize = (0..SEEDS / 2).map(|seed| interrupt(seed, true, true, true)).sum();
     assert!(count >= LEAST, "{count} interruptions");
 }

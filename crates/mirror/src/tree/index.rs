@@ -1,14 +1,17 @@
 //! What is in the tree, kept in memory so that a pass does not read it again and again.
 
 mod links;
+mod outputs;
 
 use std::collections::HashMap;
 
 use granary_fetch::Expected;
-use granary_nix::{Compression, Hash, HashPart, NarInfo, served_nar_name};
+use granary_nix::{Compression, Hash, HashPart, NarInfo, StorePath, served_nar_name};
 use jiff::Timestamp;
 
 use links::Links;
+pub(super) use outputs::Deriver;
+use outputs::Outputs;
 
 /// What is published in a tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub(super) struct Held {
     pub(super) compression: Compression,
     pub(super) narinfo_length: u32,
     pub(super) at: Option<Timestamp>,
+    /// The derivation that it comes from.
+    pub(super) deriver: Deriver,
 }
 
 impl Held {
@@ -58,6 +63,7 @@ impl Held {
             compression: info.compression,
             narinfo_length: narinfo_length.try_into().ok()?,
             at,
+            deriver: Deriver::of(info.deriver.as_ref()),
         };
         (held.nar_name() == info.url).then_some(held)
     }
@@ -73,6 +79,7 @@ impl Held {
 pub(super) struct Index {
     held: HashMap<HashPart, Held>,
     links: Links,
+    outputs: Outputs,
     bytes: u64,
     newest: Option<Timestamp>,
 }
@@ -105,6 +112,7 @@ impl Index {
         self.bytes += held.file_size;
         self.newest = self.newest.max(held.at);
         self.links.add(hash, &held, references);
+        self.outputs.add(held.deriver);
         self.held.insert(hash, held);
     }
 
@@ -112,6 +120,7 @@ impl Index {
         if let Some(held) = self.held.remove(hash) {
             self.bytes -= held.file_size;
             self.links.remove(hash, &held);
+            self.outputs.remove(held.deriver);
         }
     }
 
@@ -125,6 +134,11 @@ impl Index {
         self.links.sharing(held)
     }
 
+    /// How many published artifacts come from the derivation.
+    pub(super) fn outputs_of(&self, derivation: &StorePath) -> u32 {
+        self.outputs.of(Deriver::of(Some(derivation)))
+    }
+
     pub(super) fn totals(&self) -> Totals {
         Totals { artifacts: self.held.len() as u64, bytes: self.bytes, newest: self.newest }
     }
@@ -136,7 +150,14 @@ mod tests {
 
     fn held(file_size: u64, second: i64) -> Held {
         let at = Timestamp::from_second(second).ok();
-        Held { file_hash: Hash::of(b""), file_size, compression: Compression::Xz, narinfo_length: 1, at }
+        Held {
+            file_hash: Hash::of(b""),
+            file_size,
+            compression: Compression::Xz,
+            narinfo_length: 1,
+            at,
+            deriver: Deriver::default(),
+        }
     }
 
     fn hash(name: char) -> HashPart {

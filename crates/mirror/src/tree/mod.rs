@@ -4,6 +4,7 @@
 //! nix-cache-info
 //! <hash part>.narinfo             the artifacts published here
 //! nar/<FileHash>.nar[.xz|…]       their NAR files
+//! <hash part>.ls, log/, debuginfo/, realisations/, build-trace-v2/    what is served beside them
 //! .granary/id                     the disk's id
 //! .granary/lock                   held by the one process that writes
 //! .granary/tmp/                   what is being written; emptied at start
@@ -33,6 +34,7 @@ mod crashes;
 mod disk;
 mod durable;
 mod error;
+mod extras;
 mod id;
 mod index;
 mod kept;
@@ -47,7 +49,7 @@ mod state;
 mod temp;
 mod trash;
 
-use std::collections::HashSet;
+use std::collections::{BinaryHeap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -56,6 +58,7 @@ use granary_nix::{HashPart, NarInfo};
 
 pub use canonical::canonical;
 pub use error::TreeError;
+pub use extras::read_listing;
 pub use index::{CatalogEntry, Published, Totals};
 pub(crate) use layout::nar_hash_of;
 pub use layout::{Layout, hash_of};
@@ -67,6 +70,7 @@ pub use temp::TempFile;
 use crate::capacity::{Capacity, NoRoom, Room};
 use catalog::Catalog;
 use durable::Scratch;
+use extras::Beside;
 use index::Index;
 use partial::Partials;
 use trash::Trash;
@@ -85,6 +89,7 @@ pub struct Tree {
     trash: RwLock<Trash>,
     kept: RwLock<HashSet<HashPart>>,
     capacity: Arc<Capacity>,
+    beside: Beside,
     /// Locked as long as the tree is open.
     _lock: File,
 }
@@ -222,6 +227,23 @@ impl Tree {
         }
         disk::sync(file.path()).map_err(TreeError::io("sync", file.path()))?;
         durable::place(file, path)
+    }
+
+    /// At most `most` published artifacts whose hash parts come after `after`, sorted. In memory.
+    #[must_use]
+    pub fn published_after(&self, after: Option<&HashPart>, most: usize) -> Vec<HashPart> {
+        // The least ones, without a copy of all: there may be a million.
+        let mut least: BinaryHeap<HashPart> = BinaryHeap::with_capacity(most);
+        for hash in read(&self.index).hashes().filter(|hash| after.is_none_or(|after| *hash > after)) {
+            if least.len() < most {
+                least.push(*hash);
+            } else if let Some(mut greatest) = least.peek_mut()
+                && *hash < *greatest
+            {
+                *greatest = *hash;
+            }
+        }
+        least.into_sorted_vec()
     }
 
     /// An empty file to write to, on the same filesystem as the tree.

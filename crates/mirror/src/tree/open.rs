@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::catalog::Catalog;
 use super::durable::{Scratch, make_directory};
+use super::extras::Beside;
 use super::index::{Held, Index};
 use super::partial::Partials;
 use super::trash::Trash;
@@ -38,9 +39,22 @@ impl Tree {
         let kept = RwLock::new(Self::load_kept(&layout)?);
         let trash = RwLock::new(Trash::load(&layout)?);
         let capacity = Capacity::of(directory.to_owned());
+        let beside = Beside::load(&layout)?;
         let gate = RwLock::default();
-        let tree =
-            Self { layout, id, scratch, partials, gate, index, catalog, kept, trash, capacity, _lock: lock };
+        let tree = Self {
+            layout,
+            id,
+            scratch,
+            partials,
+            gate,
+            index,
+            catalog,
+            kept,
+            trash,
+            capacity,
+            beside,
+            _lock: lock,
+        };
         tree.finish_setting_aside()?;
         tree.finish_removals()?;
         tree.complete_catalog()?;

@@ -115,6 +115,7 @@ impl Tree {
         drop(index);
         for entry in entries {
             self.drop_from_trash(&entry.hash);
+            self.beside.published(entry.hash);
         }
         // They are answered from there, and the catalog may have named a NAR file otherwise, by an upstream's word for it.
         self.put_in_catalog(entries.iter().map(|entry| &entry.info))

@@ -1,7 +1,7 @@
 //! Taking published artifacts out.
 //!
-//! The order is that of publishing, backwards. First a copy of the narinfo goes to the trash, which says that the artifact
-//! is leaving; then the narinfo is removed; then the NAR file is moved to the trash, unless another artifact has it too.
+//! The order is that of publishing, backwards. First the files beside the artifact go, for good. Then a copy of the narinfo
+//! goes to the trash, which says that the artifact is leaving; then the narinfo is removed; then the NAR file is moved to the trash, unless another artifact has it too.
 //! Each step lasts before the next begins. A process that ends in between is followed by one that goes on at its start.
 
 use std::collections::{HashMap, HashSet};
@@ -45,6 +45,7 @@ impl Tree {
         if leaving.is_empty() {
             return Ok(Vec::new());
         }
+        self.remove_extras(leaving.iter().map(|leaving| &leaving.info))?;
         let put = |leaving: &Leaving| self.scratch.put(leaving.info.to_text().as_bytes());
         let copies: Vec<TempFile> = leaving.iter().map(put).collect::<Result<_, _>>()?;
         sync_all(&copies)?;

@@ -3,6 +3,7 @@
 //! The tree is only read, so that one in use, or one on another machine's disk, can be checked too.
 
 pub(crate) mod artifact;
+mod extras;
 mod narinfos;
 mod outcome;
 mod tree;

@@ -16,6 +16,10 @@ pub struct TreeCheck {
     pub catalog: u64,
     /// Bytes of NAR files that were read.
     pub bytes: u64,
+    /// Files beside the artifacts, good or bad: listings, logs, debug indexes, realisations, build traces.
+    pub extras: u64,
+    /// Logs among them, which cannot be checked.
+    pub logs: u64,
     /// What makes the tree not a valid cache of verified artifacts, sorted by path.
     pub faults: Vec<Finding>,
     /// What is odd and does no harm, sorted by path.
@@ -61,8 +65,14 @@ pub enum Kind {
     CacheInfo,
     /// A file that is not whole can be seen under a NAR file's name.
     HalfWritten,
-    /// A NAR file that no narinfo names.
+    /// A NAR file that no narinfo names, or a listing of nothing.
     Orphan,
+    /// A listing that does not say what its NAR does.
+    Listing,
+    /// An entry of the debug index that leads nowhere.
+    DebugInfo,
+    /// A realisation or a build trace that cannot be read, or whose signature does not hold.
+    Realisation,
     /// A file that does not belong to a binary cache.
     Stray,
 }
@@ -82,6 +92,9 @@ impl Kind {
             Self::CacheInfo => "cache-info",
             Self::HalfWritten => "half-written",
             Self::Orphan => "orphan",
+            Self::Listing => "listing",
+            Self::DebugInfo => "debuginfo",
+            Self::Realisation => "realisation",
             Self::Stray => "stray",
         }
     }

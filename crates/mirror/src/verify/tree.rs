@@ -11,6 +11,7 @@ use granary_placement::report::RefusalReason;
 use sha2::{Digest as _, Sha256};
 
 use super::artifact;
+use super::extras::check_extras;
 use super::outcome::{Finding, Kind, TreeCheck};
 use super::workers::on_all_cores;
 use crate::tree::Layout;
@@ -31,7 +32,8 @@ pub struct VerifyError {
 
 /// Checks everything in the tree at `directory`, reading every NAR file once: each narinfo parses, has its hash part's
 /// name and meets `trust`; its NAR file is there, with the stated FileHash, FileSize, NarHash and NarSize;
-/// its references are in the tree or the catalog, whose narinfos are held to the same; no file is visible half-written.
+/// its references are in the tree or the catalog, whose narinfos are held to the same; no file is visible half-written; a
+/// listing says what its NAR does, a debug index entry names a NAR of the tree, a realisation can be read.
 ///
 /// Blocks, and uses all cores. A tree that is written to meanwhile can show faults that are gone a moment later.
 pub fn verify_tree(directory: &Path, trust: impl Into<Trust>) -> Result<TreeCheck, VerifyError> {
@@ -66,6 +68,10 @@ pub fn verify_tree(directory: &Path, trust: impl Into<Trust>) -> Result<TreeChec
     }
 
     good.retain(|(path, _)| !path.starts_with(".granary/"));
+    let beside = check_extras(directory, &good, &listing.nars, &trust);
+    (check.extras, check.logs) = (beside.files, beside.logs);
+    check.faults.extend(beside.faults);
+    check.notes.extend(beside.notes);
     let named: HashSet<&str> = good.iter().map(|(_, info)| info.url.as_str()).collect();
     let orphans: Vec<&String> = listing.nars.iter().filter(|nar| !named.contains(nar.as_str())).collect();
     for (bytes, fault) in on_all_cores(&good, |(path, info)| nar_file(directory, path, info)) {

@@ -7,6 +7,7 @@ mod answers;
 mod carry;
 mod clients;
 mod commands;
+mod extras;
 mod faults;
 mod front;
 mod lan;

@@ -6,6 +6,7 @@ mod common;
 
 mod channels;
 mod crash;
+mod extras;
 mod faults;
 mod fixture;
 mod hostile;

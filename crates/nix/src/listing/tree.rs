@@ -71,6 +71,43 @@ impl Listing {
         }
         Ok(Self { root: root.node("")? })
     }
+
+    /// Where the two say different things: the path of the first such node, empty for the root. Offsets that only one of
+    /// them states are not compared.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        self.root.difference(&other.root).map(|mut names| {
+            names.reverse();
+            names.join("/")
+        })
+    }
+}
+
+impl Node {
+    /// The names of the first node that differs, the innermost first.
+    fn difference(&self, other: &Self) -> Option<Vec<String>> {
+        match (self, other) {
+            (Self::Directory { entries: own }, Self::Directory { entries: others }) => {
+                let differs = |(name, node): (&String, &Self)| {
+                    let mut names =
+                        others.get(name).map_or(Some(Vec::new()), |other| node.difference(other))?;
+                    names.push(name.clone());
+                    Some(names)
+                };
+                let more = || others.keys().find(|name| !own.contains_key(*name));
+                own.iter().find_map(differs).or_else(|| more().map(|name| vec![name.clone()]))
+            }
+            (
+                Self::File { size, executable, nar_offset },
+                Self::File { size: other_size, executable: other_executable, nar_offset: other_offset },
+            ) => {
+                let moved = nar_offset.zip(*other_offset).is_some_and(|(own, other)| own != other);
+                let differs = size != other_size || executable != other_executable || moved;
+                differs.then(Vec::new)
+            }
+            _ => (self != other).then(Vec::new),
+        }
+    }
 }
 
 impl RawNode {
@@ -137,6 +174,30 @@ mod tests {
         let deep = r#"{"type":"directory","entries":{"d":"#.repeat(10_000);
         assert!(error(&deep).contains("recursion limit"));
         assert_eq!(Listing::parse(&vec![b' '; MAX_TEXT + 1]), Err(ListingError::TooLarge));
+    }
+
+    #[test]
+    fn a_difference_is_named_by_its_path() {
+        let listing = |inner: &str| {
+            let text = format!(
+                r#"{{"version":1,"root":{{"type":"directory","entries":{{"bin":{{"type":"directory","entries":{{{inner}}}}}}}}}}}"#
+            );
+            Listing::parse(text.as_bytes()).unwrap()
+        };
+        let file = |fields: &str| format!(r#""a":{{"type":"regular",{fields}}}"#);
+        let own = listing(&file(r#""size":1,"narOffset":96"#));
+        assert_eq!(own.difference(&own), None);
+        assert_eq!(own.difference(&listing(&file(r#""size":1"#))), None, "an offset may be left out");
+        for other in [
+            file(r#""size":2"#),
+            file(r#""size":1,"executable":true"#),
+            file(r#""size":1,"narOffset":97"#),
+            r#""a":{"type":"symlink","target":"b"}"#.to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(own.difference(&listing(&other)).as_deref(), Some("bin/a"), "{other}");
+            assert_eq!(listing(&other).difference(&own).as_deref(), Some("bin/a"), "{other}");
+        }
     }
 
     proptest! {

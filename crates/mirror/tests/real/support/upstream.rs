@@ -70,7 +70,9 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
     if nar {
         shared.nars.fetch_add(1, Ordering::Relaxed);
     }
-    match std::fs::read(shared.directory.join(uri.path().trim_start_matches('/'))) {
+    // A file's name may have a percent sign in it.
+    let name = uri.path().trim_start_matches('/').replace("%25", "%");
+    match std::fs::read(shared.directory.join(name)) {
         Ok(bytes) if nar && shared.slow.load(Ordering::Relaxed) => stopping(bytes),
         Ok(bytes) => bytes.into_response(),
         Err(_) => StatusCode::NOT_FOUND.into_response(),
