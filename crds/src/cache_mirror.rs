@@ -1,10 +1,12 @@
 //! `CacheMirror`: where a mirror runs.
 
+mod care;
 mod serving;
 mod status;
 mod storage;
 mod upstream;
 
+pub use care::{Push, Scrub, SecretKeyRef};
 pub use serving::{Publish, PublishNarinfo, Service, ServiceType, Serving};
 pub use status::{CacheMirrorPhase, CacheMirrorStatus, MirrorStatus, ObservedState};
 pub use storage::{Filesystem, PullThrough, Storage, VolumeClaim};
@@ -91,6 +93,14 @@ pub struct CacheMirrorSpec {
     /// Also keeps what clients ask for, besides what policies want. Default: only what policies want is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_through: Option<PullThrough>,
+
+    /// Who may bring artifacts with `nix copy --to`. Default: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<Push>,
+
+    /// How everything is read again, so that rot is found. Default: everything within 14 days, at no more than 20Mi a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrub: Option<Scrub>,
 
     /// The disks that hold the artifacts.
     pub storage: Storage,

@@ -8,6 +8,7 @@
 
 pub mod cache_mirror;
 mod condition;
+mod duration;
 pub mod replication_policy;
 mod rules;
 mod size;
@@ -15,6 +16,7 @@ pub mod yaml;
 
 pub use cache_mirror::{CacheMirror, CacheMirrorSpec, CacheMirrorStatus};
 pub use condition::{Condition, find_condition, set_condition};
+pub use duration::{Duration, InvalidDuration};
 pub use replication_policy::{ReplicationPolicy, ReplicationPolicySpec, ReplicationPolicyStatus};
 pub use rules::{
     is_host, is_host_path, is_object_name, is_public_key, is_public_url, is_secret_key, is_store_path,

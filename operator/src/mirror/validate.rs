@@ -1,6 +1,7 @@
 //! Step 2, pure: what is built, or why nothing can be. The rules are those of the CRD, checked again: an object may be older than
 //! a rule, or its definition may have been installed without them.
 
+mod care;
 mod fault;
 mod upstreams;
 
@@ -16,6 +17,7 @@ use granary_placement::{MirrorMap, MirrorName};
 use k8s_openapi::{api::core::v1::Toleration, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::Resource;
 
+pub use care::{Push, Scrub};
 pub use fault::Invalid;
 pub use upstreams::{Credentials, Upstream};
 
@@ -35,13 +37,17 @@ pub struct ValidatedMirror {
     /// Where to pull from, in the order of the spec.
     pub upstreams: Vec<Upstream>,
     /// The most bytes a second that a holder pulls.
-    pub bandwidth: Option<String>,
+    pub bandwidth: Option<u64>,
     /// The most that a holder keeps of what only clients asked for; `None`: nothing of it.
-    pub pull_through: Option<String>,
+    pub pull_through: Option<u64>,
     /// Where the artifacts lie.
     pub storage: Disk,
     /// Space that stays free on the disk.
-    pub keep_free: Option<String>,
+    pub keep_free: Option<u64>,
+    /// Who may bring artifacts.
+    pub push: Option<Push>,
+    /// How everything is read again; `None`: as the mirror does it by itself.
+    pub scrub: Option<Scrub>,
     /// Labels that a node must have.
     pub selector: Labels,
     /// Taints that keep nothing away.
@@ -103,6 +109,8 @@ pub fn validate(object: &CacheMirror, map: Option<&MirrorMap>) -> Result<Validat
         upstreams,
         bandwidth: Bandwidth { pull },
         pull_through,
+        push,
+        scrub,
         storage,
         replicas,
         nodes,
@@ -130,6 +138,8 @@ pub fn validate(object: &CacheMirror, map: Option<&MirrorMap>) -> Result<Validat
     let pull_through = check_size("spec.pullThrough.maxSize", pull_through, &mut faults);
     let keep_free = check_size("spec.storage.keepFree", storage.keep_free.as_ref(), &mut faults);
     let disk = check_storage(storage, &mut faults);
+    let push = push.as_ref().map(|push| care::check_push(push, &mut faults));
+    let scrub = scrub.as_ref().map(|scrub| care::check_scrub(scrub, &mut faults));
     let host_port = serving.host_port.and_then(|port| match u16::try_from(port) {
         Ok(port) if port > 0 => Some(port),
         _ => {
@@ -161,6 +171,8 @@ pub fn validate(object: &CacheMirror, map: Option<&MirrorMap>) -> Result<Validat
         pull_through,
         storage,
         keep_free,
+        push,
+        scrub,
         selector: nodes.selector.clone(),
         tolerations: nodes.tolerations.clone(),
         host_port,
@@ -187,13 +199,16 @@ fn check_url(url: &str, replicas: i32, faults: &mut Vec<Invalid>) {
     }
 }
 
-/// A size as the user wrote it, if it is one.
-fn check_size(field: &'static str, size: Option<&Size>, faults: &mut Vec<Invalid>) -> Option<String> {
+/// A size in bytes, if it is one. The mirror's file knows fewer units than Kubernetes, so it gets none.
+fn check_size(field: &'static str, size: Option<&Size>, faults: &mut Vec<Invalid>) -> Option<u64> {
     let size = size?;
-    if let Err(source) = size.bytes() {
-        faults.push(Invalid::Size { field, value: size.as_str().to_owned(), source });
+    match size.bytes() {
+        Ok(bytes) => Some(bytes),
+        Err(source) => {
+            faults.push(Invalid::Size { field, value: size.as_str().to_owned(), source });
+            None
+        }
     }
-    Some(size.as_str().to_owned())
 }
 
 fn check_storage(storage: &Storage, faults: &mut Vec<Invalid>) -> Option<Disk> {
@@ -317,6 +332,20 @@ mod tests {
             ),
             ("{bandwidth: {pull: fast}}", "spec.bandwidth.pull is \"fast\""),
             ("{pullThrough: {maxSize: '0'}}", "spec.pullThrough.maxSize is \"0\""),
+            ("{scrub: {period: 2w}}", "spec.scrub.period is \"2w\""),
+            ("{scrub: {bandwidth: 0Mi}}", "spec.scrub.bandwidth is \"0Mi\""),
+            (
+                "{push: {tokenSecretRef: {name: t, key: k}, maxSize: 1Gi, publicKeys: [K]}}",
+                "spec.push.allowPlainHttp",
+            ),
+            (
+                "{push: {tokenSecretRef: {name: T, key: k}, maxSize: 1Gi, publicKeys: [K], allowPlainHttp: true}}",
+                "spec.push.tokenSecretRef.name is \"T\"",
+            ),
+            (
+                "{push: {tokenSecretRef: {name: t, key: k}, maxSize: 1Gi, publicKeys: ['a:b'], allowPlainHttp: true}}",
+                "spec.push.publicKeys: \"a:b\"",
+            ),
             ("{storage: {keepFree: 1.5Gi}}", "spec.storage.keepFree is \"1.5Gi\""),
             ("{url: 'https://blue-{ordinal}/'}", "spec.url is \"https://blue-{ordinal}/\""),
             ("{url: 'https://blue'}", "write {ordinal} in it"),

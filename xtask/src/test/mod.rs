@@ -4,6 +4,7 @@ mod charts;
 mod checks;
 mod counts;
 mod leftovers;
+mod named;
 mod suites;
 mod table;
 pub mod tools;
@@ -33,13 +34,14 @@ struct Step {
     run: fn(&Context) -> Result<Counts>,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { name: "rustfmt", filtered: false, run: checks::format },
     Step { name: "definitions", filtered: false, run: checks::definitions },
     Step { name: "clippy", filtered: false, run: checks::clippy },
     Step { name: "dependencies", filtered: false, run: checks::dependencies },
     Step { name: "charts", filtered: false, run: charts::check },
     Step { name: "book", filtered: false, run: checks::book },
+    Step { name: "tests named in the book", filtered: false, run: named::check },
     Step { name: "unit and process tests", filtered: true, run: suites::crates },
     Step { name: "cluster tests", filtered: true, run: suites::cluster },
     Step { name: "nothing left behind", filtered: true, run: leftovers::check },

@@ -22,6 +22,9 @@ pub(super) const DATA_DIRECTORY: &str = "/srv/granary";
 pub(super) const RUN_DIRECTORY: &str = "/run/granary";
 /// Where nginx's configuration is rendered.
 pub(super) const FRONT_DIRECTORY: &str = "/run/granary/front";
+/// Where the tokens of those who may push are, below the configuration.
+pub(super) const TOKENS_FILE: &str = "push/tokens";
+
 /// Where the credentials of the upstream with this place in the spec are, below the configuration.
 pub(super) fn credentials_file(number: usize) -> String {
     format!("credentials/{number}")
@@ -39,11 +42,15 @@ struct Config<'a> {
     url: Option<&'a str>,
     upstreams: Vec<Upstream<'a>>,
     #[serde(skip_serializing_if = "Limits::is_empty")]
-    limits: Limits<'a>,
+    limits: Limits,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pull_through: Option<PullThrough<'a>>,
+    pull_through: Option<PullThrough>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    capacity: Option<Capacity<'a>>,
+    capacity: Option<Capacity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    push: Option<Push<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scrub: Option<Scrub>,
     map: Map,
     publish: Publish<'a>,
     listen: Listen,
@@ -63,7 +70,7 @@ struct Upstream<'a> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     allowed_hosts: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
-    bandwidth: Option<&'a str>,
+    bandwidth: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     connections: Option<u16>,
 }
@@ -77,12 +84,12 @@ enum Credentials {
 }
 
 #[derive(Serialize)]
-struct Limits<'a> {
+struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
-    bandwidth: Option<&'a str>,
+    bandwidth: Option<u64>,
 }
 
-impl Limits<'_> {
+impl Limits {
     fn is_empty(&self) -> bool {
         let Self { bandwidth } = self;
         bandwidth.is_none()
@@ -91,14 +98,32 @@ impl Limits<'_> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PullThrough<'a> {
-    max_size: &'a str,
+struct PullThrough {
+    max_size: u64,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Capacity<'a> {
-    keep_free: &'a str,
+struct Capacity {
+    keep_free: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Push<'a> {
+    token_file: String,
+    max_size: u64,
+    public_keys: &'a [String],
+    allow_plain_http: bool,
+}
+
+#[derive(Serialize)]
+struct Scrub {
+    enabled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    period: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bandwidth: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -132,9 +157,21 @@ pub(super) fn build(
         directory: DATA_DIRECTORY,
         url: holder.url.as_deref(),
         upstreams: upstreams.map(upstream).collect(),
-        limits: Limits { bandwidth: mirror.bandwidth.as_deref() },
-        pull_through: mirror.pull_through.as_deref().map(|max_size| PullThrough { max_size }),
-        capacity: mirror.keep_free.as_deref().map(|keep_free| Capacity { keep_free }),
+        limits: Limits { bandwidth: mirror.bandwidth },
+        pull_through: mirror.pull_through.map(|max_size| PullThrough { max_size }),
+        capacity: mirror.keep_free.map(|keep_free| Capacity { keep_free }),
+        push: mirror.push.as_ref().map(|validate::Push { secret: _, key: _, max_size, public_keys }| Push {
+            token_file: format!("{CONFIG_DIRECTORY}/{TOKENS_FILE}"),
+            max_size: *max_size,
+            public_keys,
+            // Validated: without it there is no push.
+            allow_plain_http: true,
+        }),
+        scrub: mirror.scrub.map(|validate::Scrub { enabled, period, bandwidth }| Scrub {
+            enabled,
+            period: period.map(|seconds| format!("{seconds}s")),
+            bandwidth,
+        }),
         map: Map {
             url: format!("{}/v1/map/{}", settings.map_url, mirror.namespace),
             file: format!("{CONFIG_DIRECTORY}/{MAP_FILE}"),
@@ -177,7 +214,7 @@ fn upstream((number, upstream): (usize, &validate::Upstream)) -> Upstream<'_> {
             }
         }),
         allowed_hosts,
-        bandwidth: bandwidth.as_deref(),
+        bandwidth: *bandwidth,
         connections: *connections,
     }
 }
@@ -222,7 +259,9 @@ upstreams:
   bandwidth: 5Mi
   connections: 2
 bandwidth: {pull: 50Mi}
-pullThrough: {maxSize: 200Gi}
+pullThrough: {maxSize: 200G}
+scrub: {period: 2d}
+push: {tokenSecretRef: {name: robots}, maxSize: 1Gi, publicKeys: [K], allowPlainHttp: true}
 storage: {keepFree: 3Gi}
 ";
         let resources = built(change);
@@ -237,15 +276,18 @@ storage: {keepFree: 3Gi}
   contentAddressed: Accept
   credentials: {netrcFile: /etc/granary/credentials/1}
   allowedHosts: [cdn.example]
-  bandwidth: 5Mi
+  bandwidth: 5242880
   connections: 2
 ";
         let key = file["upstreams"][0]["publicKeys"][0].as_str().unwrap();
         let expected = expected.replace("[K]", &format!("['{key}']"));
         assert_eq!(file["upstreams"], serde_yaml::from_str::<serde_json::Value>(&expected).unwrap());
-        assert_eq!(file["limits"]["bandwidth"], "50Mi");
-        assert_eq!(file["pullThrough"]["maxSize"], "200Gi");
-        assert_eq!(file["capacity"]["keepFree"], "3Gi");
+        assert_eq!(file["limits"]["bandwidth"], 50 << 20);
+        assert_eq!(file["pullThrough"]["maxSize"], 200_000_000_000_u64);
+        assert_eq!(file["capacity"]["keepFree"], 3_u64 << 30);
+        assert_eq!(file["scrub"], serde_json::json!({"enabled": true, "period": "172800s"}));
+        assert_eq!(file["push"]["tokenFile"], "/etc/granary/push/tokens");
+        assert_eq!(file["push"]["allowPlainHttp"], true);
         let off = built("{pullThrough: {maxSize: 200Gi, enabled: false}}");
         assert!(!off.config_maps[0].data.as_ref().unwrap()["config.yaml"].contains("pullThrough"));
     }

@@ -1,7 +1,7 @@
 //! What can be wrong with a spec.
 
 use granary_crds::{
-    InvalidSize,
+    InvalidDuration, InvalidSize,
     cache_mirror::{MAX_CONNECTIONS, MAX_NAME, MAX_REPLICAS},
 };
 
@@ -117,6 +117,29 @@ pub enum Invalid {
         /// What it is.
         value: String,
     },
+    /// A length of time that is none.
+    #[error("{field} is {value:?}: {source}")]
+    Duration {
+        /// The field.
+        field: &'static str,
+        /// What it is.
+        value: String,
+        /// Why it is none.
+        source: InvalidDuration,
+    },
+    /// A push without a key.
+    #[error("spec.push has no public key, so that nothing of it could be trusted: add publicKeys")]
+    NoPushKey,
+    /// A key of a push that is none.
+    #[error(
+        "spec.push.publicKeys: {0:?} is not a Nix public key: write name:base64 as in trusted-public-keys"
+    )]
+    PushKey(String),
+    /// A push over plain HTTP that nobody confirmed.
+    #[error(
+        "spec.push.allowPlainHttp is not true: tokens would cross the network for everybody to read; set it where something in front of the mirror speaks TLS, or where the network is trusted"
+    )]
+    PlainPush,
     /// One URL for several replicas.
     #[error(
         "spec.url is {0:?} for several replicas: write {{ordinal}} in it, so that each has its own, or set spec.replicas to 1"

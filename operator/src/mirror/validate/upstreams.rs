@@ -26,7 +26,7 @@ pub struct Upstream {
     /// Other hosts that it may lead to.
     pub allowed_hosts: Vec<String>,
     /// The most bytes a second.
-    pub bandwidth: Option<String>,
+    pub bandwidth: Option<u64>,
     /// The most transfers at once.
     pub connections: Option<u16>,
 }
@@ -110,7 +110,7 @@ fn one(upstream: &cache_mirror::Upstream, faults: &mut Vec<Invalid>) -> Upstream
     }
 }
 
-fn rate(bandwidth: Option<&Size>, faults: &mut Vec<Invalid>) -> Option<String> {
+fn rate(bandwidth: Option<&Size>, faults: &mut Vec<Invalid>) -> Option<u64> {
     check_size("spec.upstreams[].bandwidth", bandwidth, faults)
 }
 

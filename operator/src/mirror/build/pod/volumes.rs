@@ -9,9 +9,10 @@ use crate::{
     map,
     mirror::{
         build::config_map::{
-            CONFIG_DIRECTORY, CONFIG_FILE, DATA_DIRECTORY, MAP_FILE, RUN_DIRECTORY, credentials_file,
+            CONFIG_DIRECTORY, CONFIG_FILE, DATA_DIRECTORY, MAP_FILE, RUN_DIRECTORY, TOKENS_FILE,
+            credentials_file,
         },
-        validate::{Credentials, Disk, Holder, ValidatedMirror},
+        validate::{Credentials, Disk, Holder, Push, ValidatedMirror},
     },
 };
 
@@ -74,6 +75,7 @@ fn config(mirror: &ValidatedMirror, holder: &Holder) -> Volume {
                 ]
                 .into_iter()
                 .chain(credentials(mirror))
+                .chain(tokens(mirror))
                 .collect(),
             ),
             default_mode: None,
@@ -82,20 +84,29 @@ fn config(mirror: &ValidatedMirror, holder: &Holder) -> Volume {
     }
 }
 
-/// A Secret that is not there does not keep the pod from serving: the agent tells that the upstream cannot be asked.
 fn credentials(mirror: &ValidatedMirror) -> impl Iterator<Item = VolumeProjection> {
     mirror.upstreams.iter().enumerate().filter_map(|(number, upstream)| {
         let Credentials { secret, key, format: _ } = upstream.credentials.as_ref()?;
-        let item = KeyToPath { key: key.clone(), path: credentials_file(number), mode: None };
-        Some(VolumeProjection {
-            secret: Some(SecretProjection {
-                name: secret.clone(),
-                items: Some(vec![item]),
-                optional: Some(true),
-            }),
-            ..VolumeProjection::default()
-        })
+        Some(from_secret(secret, key, credentials_file(number)))
     })
+}
+
+fn tokens(mirror: &ValidatedMirror) -> Option<VolumeProjection> {
+    let Push { secret, key, max_size: _, public_keys: _ } = mirror.push.as_ref()?;
+    Some(from_secret(secret, key, TOKENS_FILE.to_owned()))
+}
+
+/// A Secret that is not there does not keep the pod from serving: the agent tells what it cannot do without it.
+fn from_secret(name: &str, key: &str, path: String) -> VolumeProjection {
+    let item = KeyToPath { key: key.to_owned(), path, mode: None };
+    VolumeProjection {
+        secret: Some(SecretProjection {
+            name: name.to_owned(),
+            items: Some(vec![item]),
+            optional: Some(true),
+        }),
+        ..VolumeProjection::default()
+    }
 }
 
 fn scratch(name: &str) -> Volume {
@@ -121,15 +132,18 @@ mod tests {
 upstreams:
 - {url: 'https://a', publicKeys: [K]}
 - {url: 'https://b', publicKeys: [K], credentialsSecretRef: {name: robot}}
+push: {tokenSecretRef: {name: robots, key: all}, maxSize: 1Gi, publicKeys: [K], allowPlainHttp: true}
 ";
         let sets = built(change).stateful_sets;
         let pod = sets[0].spec.as_ref().unwrap().template.spec.as_ref().unwrap();
         let volume = pod.volumes.iter().flatten().find(|volume| volume.name == "config").unwrap();
         let sources = volume.projected.as_ref().unwrap().sources.as_ref().unwrap();
         let secrets: Vec<_> = sources.iter().filter_map(|source| source.secret.as_ref()).collect();
-        assert_eq!(secrets.len(), 1);
+        assert_eq!(secrets.len(), 2);
         assert_eq!((secrets[0].name.as_str(), secrets[0].optional), ("robot", Some(true)));
         let item = &secrets[0].items.as_ref().unwrap()[0];
         assert_eq!((item.key.as_str(), item.path.as_str()), ("token", "credentials/1"));
+        let item = &secrets[1].items.as_ref().unwrap()[0];
+        assert_eq!((item.key.as_str(), item.path.as_str()), ("all", "push/tokens"));
     }
 }
