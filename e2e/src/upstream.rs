@@ -10,10 +10,14 @@ use nix::sys::signal::Signal;
 use crate::cluster::CONTROL_PLANE;
 use crate::cluster::process::{Daemon, Spec};
 
+/// What [`Upstream::guarded_url`] asks for, as a bearer token.
+pub const TOKEN: &str = "let-me-in-4711";
+
 /// nginx on the bridge. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Upstream {
     url: String,
+    guarded_url: String,
     dir: PathBuf,
     log: PathBuf,
     spec: Spec,
@@ -30,13 +34,20 @@ impl Upstream {
         let spec = Spec::new("nginx", state, "nginx").arg("-p").arg(state).arg("-c").arg(config);
         let process = Mutex::new(Some(spec.start()?));
         let url = format!("http://{CONTROL_PLANE}:{port}");
-        Ok(Self { url, dir: dir.to_owned(), log: state.join("access.log"), spec, process })
+        let guarded_url = format!("{url}/guarded");
+        Ok(Self { url, guarded_url, dir: dir.to_owned(), log: state.join("access.log"), spec, process })
     }
 
     /// The address, without a slash at the end.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The same cache for those who bring [`TOKEN`]; everybody else is answered 401.
+    #[must_use]
+    pub fn guarded_url(&self) -> &str {
+        &self.guarded_url
     }
 
     /// The folder that is served; what changes there is served at once.
@@ -111,6 +122,12 @@ http {{
   server {{
     listen {CONTROL_PLANE}:{port} reuseport;
     root "{dir}";
+    location /guarded/ {{
+      if ($http_authorization != "Bearer {TOKEN}") {{
+        return 401;
+      }}
+      alias "{dir}/";
+    }}
   }}
 }}
 "#

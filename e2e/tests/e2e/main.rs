@@ -15,6 +15,7 @@ mod objects;
 mod operator;
 mod probe;
 mod refusals;
+mod settings;
 mod unreadable;
 mod volumes;
 mod world;
@@ -75,6 +76,7 @@ fn cases() -> Vec<Case> {
         mission::cases(),
         bad_input::cases(),
         refusals::cases(),
+        settings::cases(),
         unreadable::cases(),
         objects::cases(),
         operator::cases(),

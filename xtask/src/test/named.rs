@@ -48,8 +48,7 @@ fn is_test_name(text: &str) -> bool {
 }
 
 fn missing(named: &BTreeSet<String>, sources: &str) -> Vec<String> {
-    let words: BTreeSet<&str> =
-        sources.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
+    let words: BTreeSet<&str> = sources.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
     named.iter().filter(|name| !words.contains(name.as_str())).cloned().collect()
 }
 
