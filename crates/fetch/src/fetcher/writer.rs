@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 
 use crate::growth::{Follow, Growth};
 
-/// Chunks that wait for the disk, at most; each is one read from a connection, well below 1 MiB.
-const QUEUE: usize = 16;
+/// Chunks that wait for the disk, at most; each is one read from a connection, below 1 MiB. A transfer's memory is these.
+const QUEUE: usize = 4;
 
 enum Step {
     Write(Bytes),
