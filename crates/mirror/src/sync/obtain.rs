@@ -159,7 +159,14 @@ impl Context {
         let (tree, key) = (Arc::clone(&self.tree), identity(source, &info));
         let file = tokio::task::spawn_blocking(move || tree.partial(&key)).await;
         let file = file.map_err(|error| Fault::new(RefusalReason::Disk, error.to_string()))?;
-        let verified = self.fetcher.rest_of_nar(source, &info, file.path()).await?;
+        let verified = match self.fetcher.rest_of_nar(source, &info, file.path()).await {
+            // A disk that is full must not stay so for what cannot be completed on it.
+            Err(fault) if fault.reason == RefusalReason::Disk => {
+                file.discard();
+                return Err(fault);
+            }
+            result => result?,
+        };
         Ok(Some(Obtained { info, verified, file, source: source_url }))
     }
 }

@@ -125,8 +125,18 @@ async fn obtain(context: &Context, found: &Found) -> Result<Obtained, Problem> {
     let no_room =
         |error: NoRoom| Problem::new(Fault::new(RefusalReason::NoSpace, error.to_string()), String::new());
     // Given back when the bytes are on the disk: what waits for others to be published must not hold up their room.
-    let _room = context.tree.admit(size).await.map_err(no_room)?;
+    let _room = match context.tree.admit(size).await {
+        Err(_) if give_up_partials(context).await => context.tree.admit(size).await,
+        admitted => admitted,
+    }
+    .map_err(no_room)?;
     context.obtain(found).await
+}
+
+/// Whether that made room.
+async fn give_up_partials(context: &Context) -> bool {
+    let tree = Arc::clone(&context.tree);
+    tokio::task::spawn_blocking(move || tree.give_up_partials()).await.is_ok_and(|files| files > 0)
 }
 
 /// One call of [`pull_all`].

@@ -117,6 +117,14 @@ impl Drop for Claim {
 }
 
 impl Tree {
+    /// Removes what came in part and is not being gone on with: how many files. Room for something whole is worth more.
+    pub fn give_up_partials(&self) -> usize {
+        let claimed = self.partials.claimed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let found = self.partials.found().unwrap_or_default();
+        let idle = found.into_iter().filter(|file| !claimed.contains(&file.name));
+        idle.filter(|file| disk::remove(&self.partials.directory.join(&file.name)).is_ok()).count()
+    }
+
     /// The file to write a large NAR file to whose bytes `key` identifies. What came of it before is in it, and what is in it
     /// stays when it is dropped. Where another transfer writes to that file now, an empty one that does not stay.
     #[must_use]
@@ -169,5 +177,23 @@ mod tests {
         drop(tree);
         let tree = Tree::open(directory.path(), &CacheInfo::default()).unwrap();
         assert_eq!(fs::read(tree.partial(&key).path()).unwrap(), b"half", "over a restart");
+    }
+
+    #[test]
+    fn what_came_in_part_makes_room_for_something_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = Tree::open(directory.path(), &CacheInfo::default()).unwrap();
+        let keys = [Hash::of(b"idle"), Hash::of(b"busy"), Hash::of(b"full")];
+        let [idle, busy, full] = keys.each_ref().map(|key| tree.partial(key));
+        let paths = [&idle, &busy, &full].map(|file| file.path().to_owned());
+        for path in &paths {
+            fs::write(path, b"half").unwrap();
+        }
+        full.discard();
+        drop(idle);
+        assert_eq!(tree.give_up_partials(), 1);
+        assert_eq!(paths.each_ref().map(|path| path.exists()), [false, true, false]);
+        drop(busy);
+        assert_eq!((tree.give_up_partials(), tree.give_up_partials()), (1, 0));
     }
 }

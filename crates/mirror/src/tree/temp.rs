@@ -28,6 +28,13 @@ impl TempFile {
         &self.path
     }
 
+    /// Removes it, even where it would stay for the next attempt.
+    pub fn discard(mut self) {
+        // Before the claim ends, so that nobody begins to go on with it.
+        let _ = disk::remove(&self.path);
+        self.path = PathBuf::new();
+    }
+
     /// The file has got another name, and is no longer ours to remove.
     pub(super) fn release(mut self) {
         self.path = PathBuf::new();
