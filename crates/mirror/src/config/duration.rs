@@ -1,8 +1,10 @@
 //! Times in the file: `14d`, `6h`, `30s`.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 
 /// A length of time, written as a whole number with `s`, `m`, `h` or `d` behind it.
@@ -28,9 +30,22 @@ impl FromStr for Time {
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)
-            .map_err(|_| serde::de::Error::custom("write a length of time, as 14d, 6h or 30s"))?;
-        text.parse().map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(Written)
+    }
+}
+
+/// What fails in here is told with the name of its field.
+struct Written;
+
+impl Visitor<'_> for Written {
+    type Value = Time;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a length of time, as 14d, 6h or 30s")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Time, E> {
+        text.parse().map_err(E::custom)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Sizes in the file: `200Gi`, `50Mi`, or a plain number of bytes.
 
+use std::fmt;
 use std::str::FromStr;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
 
 /// A number of bytes, written as a whole number with `Ki`, `Mi`, `Gi` or `Ti` behind it, or with nothing for bytes.
@@ -30,17 +32,26 @@ impl FromStr for Size {
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Bytes(u64),
-            Text(String),
-        }
-        match Written::deserialize(deserializer) {
-            Ok(Written::Bytes(bytes)) => Ok(Self(bytes)),
-            Ok(Written::Text(text)) => text.parse().map_err(serde::de::Error::custom),
-            Err(_) => Err(serde::de::Error::custom("write a size, as 200Gi, 50Mi or a number of bytes")),
-        }
+        deserializer.deserialize_any(Written)
+    }
+}
+
+/// What fails in here is told with the name of its field.
+struct Written;
+
+impl Visitor<'_> for Written {
+    type Value = Size;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a size, as 200Gi, 50Mi or a number of bytes")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, bytes: u64) -> Result<Size, E> {
+        Ok(Size(bytes))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Size, E> {
+        text.parse().map_err(E::custom)
     }
 }
 
@@ -59,6 +70,9 @@ mod tests {
         for bad in ["-1", "1.5Gi", "1 Gi", "Gi", "1G", "1gi", "+1Ki", "99999999999Ti", "[]"] {
             let error = read(bad).unwrap_err().to_string();
             assert!(error.contains("200Gi"), "{bad}: {error}");
+            let named =
+                serde_yaml::from_str::<std::collections::BTreeMap<String, Size>>(&format!("field: {bad}"));
+            assert!(named.unwrap_err().to_string().contains("field"), "{bad}");
         }
     }
 }

@@ -10,7 +10,9 @@ pub(super) const fn advice(reason: RefusalReason) -> &'static str {
         RefusalReason::BadSignature => "the upstream is broken or lies: ask its admin",
         RefusalReason::BadNarinfo => "the message names the line and the field",
         RefusalReason::WrongPath => "the upstream is broken",
-        RefusalReason::ForbiddenUrl => "the upstream is broken or hostile",
+        RefusalReason::ForbiddenUrl => {
+            "the upstream is broken or hostile; or name the host in `allowedHosts`"
+        }
         RefusalReason::UnknownCompression => "ask for xz, zstd, bzip2, gzip, br or none",
         RefusalReason::FileSize | RefusalReason::FileHash => "damaged at the upstream or on the way",
         RefusalReason::NarSize | RefusalReason::NarHash => {
