@@ -68,29 +68,22 @@ impl Guarded {
     async fn serve(base: &Path, cache: &Path, token: &str, elsewhere: &str) -> Self {
         let base = base.join("guarded");
         std::fs::create_dir_all(&base).unwrap();
-        let (key, authority, port) = (base.join("key.pem"), base.join("cert.pem"), free_port());
-        let made = Command::new("openssl")
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-nodes",
-                "-days",
-                "2",
-            ])
-            .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout"])
-            .arg(&key)
-            .arg("-out")
-            .arg(&authority)
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let (key, authority, port) = (base.join("key.pem"), base.join("authority.pem"), free_port());
+        let certificate = base.join("server.pem");
+        let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+        let made = |more: &[&str]| {
+            let made =
+                Command::new("openssl").args(["req", "-x509"]).args(curve).args(more).output().unwrap();
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        };
+        let authority_key = base.join("authority-key.pem");
+        made(&["-subj", "/CN=test", "-keyout", text(&authority_key), "-out", text(&authority)]);
+        let by = ["-CA", text(&authority), "-CAkey", text(&authority_key), "-subj", "/CN=localhost"];
+        let of = ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=CA:FALSE"];
+        made(&[&by[..], &of, &["-keyout", text(&key), "-out", text(&certificate)]].concat());
         let user = if nix::unistd::getuid().is_root() { "user root;" } else { "" };
         let (base_text, cache) = (base.display(), cache.display());
-        let (key, certificate) = (key.display(), authority.display());
+        let (key, certificate) = (key.display(), certificate.display());
         let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("{kind}_temp_path {base_text}/{kind};\n"))
             .concat();
