@@ -185,8 +185,10 @@ impl Push {
             Ok(admit::Admitted::Known) => (empty(StatusCode::OK), Event::Nothing),
             Err(refused) => {
                 warn!(who, %hash, reason = refused.message(), "a pushed artifact is refused");
+                // A narinfo that was sent under another's name says nothing about the NAR file that it names.
                 if refused.is_final()
                     && let Ok(info) = NarInfo::parse(text)
+                    && info.store_path.hash_part() == hash
                     && let Some(name) = info.url.strip_prefix("nar/")
                 {
                     self.incoming.discard(name);

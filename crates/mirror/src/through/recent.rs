@@ -93,7 +93,7 @@ mod tests {
             "StorePath: /nix/store/{}-a\nURL: x\nNarHash: {}\nNarSize: 9\nReferences: {}\n",
             hash(number),
             Hash::of(&number.to_be_bytes()),
-            vec![format!("{}-a", hash(0)); references].join(" ")
+            (0..references).map(|number| format!("{}-a", hash(number))).collect::<Vec<_>>().join(" ")
         );
         Found { info: Arc::new(text.parse().unwrap()), source: 0 }
     }

@@ -193,7 +193,8 @@ async fn what_is_pushed_is_verified_and_never_takes_the_place_of_what_is_here() 
     assert_eq!(request.send().await.unwrap().status(), StatusCode::CREATED);
     assert_eq!(fixture.status(&name).await, StatusCode::NOT_FOUND, "a NAR file alone shows nothing");
     assert_eq!(fixture.status(&url).await, StatusCode::NOT_FOUND);
-    assert_eq!(fixture.put(&name, narinfo.clone().into()).await.0, StatusCode::CREATED);
+    let (status, words) = fixture.put(&name, narinfo.clone().into()).await;
+    assert_eq!(status, StatusCode::CREATED, "{words}");
     assert_eq!(fixture.status(&url).await, StatusCode::OK);
     assert_eq!(fixture.put(&url, nar).await.0, StatusCode::CREATED);
     assert_eq!(fixture.put(&name, narinfo.clone().into()).await.0, StatusCode::OK);

@@ -111,11 +111,11 @@ async fn what_is_published_is_in_our_form() {
     artifact.info.deriver = Some(StorePath::parse_base_name(&format!("{}-a.drv", path.hash_part())).unwrap());
     let text = format!("{}Mirrors: http://x.example\n", artifact.info.to_text());
     upstream.set(&path.hash_part().narinfo_name(), Reply::Bytes(text.into_bytes()));
-    upstream.set("some/where", Reply::Unannounced(artifact.file.clone()));
+    upstream.set("some/where?id=7", Reply::Unannounced(artifact.file.clone()));
     let directory = tempfile::tempdir().unwrap();
     let (_tree, syncer) = mirror(directory.path());
     let outcome = syncer.pass(&job(vec![source(&upstream, &cache.keys(), 40)], &[&path]), &()).await;
-    assert!(outcome.is_synced(), "{outcome:#?}");
+    assert!(outcome.is_synced() && outcome.refused.is_empty(), "{outcome:#?}");
     let info = published(directory.path(), &path);
     let artifact = cache.get(&path);
     assert_eq!((info.file_hash, info.file_size), real, "computed, for the upstream did not say");
