@@ -118,7 +118,9 @@ impl Failed {
     /// Waits for the first; for ever when there is none. Nothing is lost when this is dropped.
     async fn next(&mut self) -> HashPart {
         let Some((at, hash)) = self.0.front().copied() else { return std::future::pending().await };
-        sleep_until(at.into()).await;
+        if at > Instant::now() {
+            sleep_until(at.into()).await;
+        }
         self.0.pop_front();
         hash
     }
