@@ -88,7 +88,8 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-#[tokio::test]
+// The upstream has to answer while this thread waits for Nix.
+#[tokio::test(flavor = "multi_thread")]
 async fn nix_reads_through_a_mirror_what_nix_wrote_beside_artifacts() {
     if !tools() {
         return;
