@@ -40,6 +40,11 @@ macro_rules! versions {
             }
 
             #[tokio::test]
+            async fn copies_to_the_mirror_what_another_store_gets_from_there() {
+                with(pushing).await;
+            }
+
+            #[tokio::test]
             async fn comes_in_dozens_at_once() {
                 with(dozens).await;
             }
@@ -176,6 +181,39 @@ async fn cut_and_line(version: Version) {
     let asked = cutter.nars();
     let resumed = asked.iter().filter(|head| head.contains("\r\nrange: bytes=")).count();
     assert_eq!((asked.len(), resumed), (3, 1), "the rest, and not all of it once more: {asked:?}");
+}
+
+async fn pushing(version: Version) {
+    let (folder, http) = (folder(), client());
+    let [library, app] = two();
+    let own = Artifact::new("own-1.0", 0, b"the mirror's own".to_vec(), &[]);
+    let artifacts = [library, app, own];
+    let corpus =
+        Corpus::compressed(folder.path(), version, &artifacts.clone().map(|artifact| (artifact, "zstd")));
+    let [library, app, own] = &artifacts;
+    let upstream = Upstream::serve(&corpus.cache).await;
+    let site = Site::new(folder.path(), "lan");
+    let token = "0123456789abcdef0123456789abcdef";
+    let (tokens, netrc) = (site.base.join("tokens"), folder.path().join("netrc"));
+    std::fs::write(&tokens, format!("ci:{token}\n")).unwrap();
+    std::fs::write(&netrc, format!("machine 127.0.0.1\nlogin nix\npassword {token}\n")).unwrap();
+    let more = format!(
+        "storePaths: ['{}']\npush: {{tokenFile: '{}', maxSize: 50Mi, publicKeys: ['{}']}}",
+        own.path,
+        tokens.display(),
+        corpus.key
+    );
+    let config = config(&site, &upstream.url, &corpus.key, &more);
+    let mirror = Mirror::run(site, &config);
+    mirror.synced(&http).await;
+    let to = format!("{}?compression=xz&secret-key={}", mirror.url(), corpus.secret.display());
+    let mut copy = corpus.nix.command("nix");
+    copy.args(["copy", "--no-check-sigs", "--option", "netrc-file"]).arg(&netrc);
+    copy.arg("--from").arg(&corpus.root).args(["--to", &to, &app.path]);
+    succeeded(&copy.output().unwrap(), &mirror);
+    upstream.down(true);
+    succeeded(&corpus.nix.substitute("other", &mirror.url(), &corpus.key, &app.path), &mirror);
+    assert_eq!(corpus.nix.read("other", &format!("{}/content", library.path)), library.content);
 }
 
 async fn dozens(version: Version) {

@@ -13,6 +13,7 @@ mod front;
 mod lan;
 mod narinfos;
 mod push;
+mod status;
 mod support;
 mod through;
 mod unstated;

@@ -1,0 +1,296 @@
+//! What a mirror shows of itself: the page, the metrics, readiness, and the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use reqwest::{Client, Response};
+
+use super::support::{
+    Artifact, Corpus, Mirror, Site, Upstream, client, config, eventually, folder, noise, text, tools,
+};
+
+/// What a browser says it takes.
+const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
+fn header<'a>(answer: &'a Response, name: &str) -> &'a str {
+    answer.headers().get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+async fn browse(client: &Client, url: &str) -> Response {
+    client.get(url).header("Accept", BROWSER).send().await.unwrap()
+}
+
+/// One good artifact, one whose NAR file is damaged, and one that needs that.
+fn three(base: &std::path::Path) -> (Corpus, [Artifact; 3]) {
+    let good = Artifact::new("good-1.0", 0, noise(50_000), &[]);
+    let bad = Artifact::new("bad-1.0", 0, noise(60_000), &[]);
+    let user = Artifact::new("user-1.0", 0, b"needs bad".to_vec(), &[&bad]);
+    let artifacts = [good, bad, user];
+    let corpus = Corpus::make(base, &artifacts);
+    let nar = corpus.cache.join(corpus.narinfo(&artifacts[1]).url);
+    let mut bytes = fs::read(&nar).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(nar, bytes).unwrap();
+    (corpus, artifacts)
+}
+
+#[tokio::test]
+async fn the_page_is_for_people_and_its_lines_work() {
+    if !tools() {
+        return;
+    }
+    let (folder, client) = (folder(), client());
+    let (corpus, [good, bad, user]) = three(folder.path());
+    let upstream = Upstream::serve(&corpus.cache).await;
+    let site = Site::new(folder.path(), "north");
+    let paths = format!("storePaths: ['{}', '{}']", good.path, user.path);
+    let config = config(&site, &upstream.url, &corpus.key, &paths);
+    let mut mirror = Mirror::run(site, &config);
+    mirror.synced(&client).await;
+
+    for path in ["/", "/granary/v1/status"] {
+        let answer = browse(&client, &format!("{}{path}", mirror.url())).await;
+        assert_eq!(
+            (answer.status().as_u16(), header(&answer, "content-type")),
+            (200, "text/html; charset=utf-8")
+        );
+        let policy = header(&answer, "content-security-policy");
+        assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+        assert_eq!(header(&answer, "x-content-type-options"), "nosniff");
+        let page = answer.text().await.unwrap();
+        for words in
+            ["north", "serving", bad.hash_part(), "file-hash", "missing-reference", "damaged at the upstream"]
+        {
+            assert!(page.contains(words), "{words}: {page}");
+        }
+        assert!(page.contains(&upstream.url) && page.contains(">answers<"), "{page}");
+    }
+
+    // The lines on the page, as they are copied, make nix take from here.
+    let page = browse(&client, &mirror.url()).await.text().await.unwrap();
+    let lines = page.split_once("extra-substituters").unwrap().1.split_once("</code>").unwrap().0;
+    assert!(!lines.contains('&'), "no character of them needs to be written otherwise: {lines}");
+    corpus.nix.configure(&format!("extra-substituters{lines}"));
+    let mut realise = corpus.nix.command("nix-store");
+    realise.arg("--store").arg(corpus.nix.store("by-the-page")).args(["--realise", &good.path]);
+    let output = realise.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(corpus.nix.read("by-the-page", &format!("{}/content", good.path)), good.content);
+
+    // A program gets a line, and so does everybody while the agent is away.
+    let line = "north is a Nix binary cache. Substituter: this address\n";
+    let plain = client.get(mirror.url()).header("Accept", "*/*").send().await.unwrap();
+    assert_eq!((header(&plain, "content-type"), header(&plain, "vary")), ("text/plain", "Accept"));
+    assert_eq!(plain.text().await.unwrap(), line);
+    mirror.kill();
+    for path in ["/", "/granary/v1/status"] {
+        let answer = browse(&client, &format!("{}{path}", mirror.url())).await;
+        assert_eq!((answer.status().as_u16(), header(&answer, "content-type")), (200, "text/plain"));
+        assert_eq!(answer.text().await.unwrap(), line);
+    }
+}
+
+#[tokio::test]
+async fn every_metric_is_in_the_book_and_every_one_in_the_book_exists() {
+    if !tools() {
+        return;
+    }
+    let (folder, client) = (folder(), client());
+    let (corpus, [good, bad, _]) = three(folder.path());
+    let upstream = Upstream::serve(&corpus.cache).await;
+    let site = Site::new(folder.path(), "lan");
+    let paths = format!("storePaths: ['{}', '{}']", good.path, bad.path);
+    let config = config(&site, &upstream.url, &corpus.key, &paths);
+    let mirror = Mirror::run(site, &config);
+    mirror.synced(&client).await;
+    let scraped = client.get(mirror.agent("/metrics")).send().await.unwrap().text().await.unwrap();
+
+    let kinds: BTreeMap<&str, &str> =
+        scraped.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+    let own: BTreeSet<&str> =
+        kinds.keys().filter(|name| name.starts_with("granary_mirror_")).copied().collect();
+    let book = include_str!("../../../../docs/src/watching.md");
+    let mut documented: BTreeMap<String, &str> = BTreeMap::new();
+    for row in book.lines().filter(|line| line.starts_with("| `granary_mirror_")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        // Several names in one cell have one type, or each its own.
+        let types: Vec<&str> = cells[2].split(", ").collect();
+        for (index, name) in cells[1].split("`, `").enumerate() {
+            let name = name.trim_matches('`').split('{').next().unwrap().replace("…_", "granary_mirror_");
+            documented.insert(name, types.get(index).unwrap_or(&types[0]));
+        }
+    }
+    let named: BTreeSet<&str> = documented.keys().map(String::as_str).collect();
+    assert_eq!(named, own, "the table in watching.md, and what is scraped");
+
+    for (name, kind) in &kinds {
+        assert!(
+            scraped.lines().any(|line| line.starts_with(&format!("# HELP {name} "))),
+            "{name} has no HELP"
+        );
+        if own.contains(name) {
+            assert_eq!(documented[*name], *kind, "{name}");
+        }
+        assert_eq!(name.ends_with("_total"), *kind == "counter", "{name} is a {kind}");
+        let base = name.trim_end_matches("_total");
+        let unit = ["milliseconds", "millis", "minutes", "hours", "kilobytes", "mib", "kib", "percent"];
+        assert!(
+            !unit.iter().any(|unit| base.ends_with(unit)),
+            "{name}: seconds, bytes and ratios are the units"
+        );
+        let measured = ["duration", "lag", "uptime", "timestamp"].iter().any(|word| base.contains(word));
+        assert!(!measured || base.ends_with("_seconds"), "{name} is a time and has no unit");
+        assert!(
+            *kind != "histogram" || base.ends_with("_seconds") || base.ends_with("_bytes"),
+            "{name} has no unit"
+        );
+    }
+    let series = scraped.lines().filter(|line| line.starts_with("granary_mirror_")).count();
+    assert!(series < 250, "{series} series for one upstream and one policy");
+    for label in ["path=", "hash=", "message=", "/nix/store"] {
+        assert!(!scraped.contains(label), "{label}");
+    }
+
+    let value = |name: &str| -> f64 {
+        let line =
+            scraped.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
+        line.unwrap_or_else(|| panic!("{name} is not in\n{scraped}"))
+            .rsplit_once(' ')
+            .unwrap()
+            .1
+            .parse()
+            .unwrap()
+    };
+    let url = &upstream.url;
+    let bytes = f64::from(u32::try_from(corpus.nar(&good).len()).unwrap());
+    assert!(value(&format!("granary_mirror_source_bytes_total{{source=\"{url}\"}}")) >= bytes);
+    for asked in ["narinfo", "nar"] {
+        let ok = format!(
+            "granary_mirror_source_requests_total{{asked=\"{asked}\",result=\"ok\",source=\"{url}\"}}"
+        );
+        assert!(value(&ok) >= 2.0, "{asked}");
+    }
+    assert!(value("granary_mirror_verify_duration_seconds_count") >= 2.0);
+    assert!(value("granary_mirror_disk_size_bytes") >= value("granary_mirror_disk_free_bytes"));
+    assert!(value("granary_mirror_disk_free_bytes") > 0.0);
+    assert!(value("granary_mirror_front_requests_total") >= 1.0);
+    for name in ["transfers", "verifications", "queue_artifacts", "uptime_seconds"] {
+        assert!(value(&format!("granary_mirror_{name}")) >= 0.0, "{name}");
+    }
+    assert!((value("granary_mirror_front_up") - 1.0).abs() < 0.1);
+}
+
+#[tokio::test]
+async fn ready_means_that_the_disk_can_be_read_and_that_nginx_answers() {
+    if !tools() {
+        return;
+    }
+    let (folder, client) = (folder(), client());
+    let artifacts = [Artifact::new("data-1.0", 0, noise(1000), &[])];
+    let corpus = Corpus::make(folder.path(), &artifacts);
+    let upstream = Upstream::serve(&corpus.cache).await;
+    let site = Site::new(folder.path(), "apart");
+    let front = site.base.join("run/front");
+    let more = format!("storePaths: ['{}']\nfrontDirectory: '{}'", artifacts[0].path, front.display());
+    let config = config(&site, &upstream.url, &corpus.key, &more);
+    let start = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_granary-mirror"));
+        Running(command.args(arguments).stderr(Stdio::null()).spawn().unwrap())
+    };
+    let _agent = start(&["agent", "--config", text(&config)]);
+    let url = |path: &str| format!("http://127.0.0.1:{}{path}", site.agent);
+    let until = async |status: u16, words: &str| {
+        eventually(words, async || {
+            let answer = client.get(url("/readyz")).send().await.ok()?;
+            (answer.status() == status && answer.text().await.ok()?.contains(words)).then_some(())
+        })
+        .await;
+    };
+    until(503, "nginx does not answer").await;
+    let mut nginx = start(&["front", "--dir", text(&front)]);
+    until(200, "ready").await;
+
+    // The disk is gone: what is there now is another directory.
+    let (id, aside) = (site.tree().join(".granary/id"), site.base.join("id"));
+    fs::rename(&id, &aside).unwrap();
+    until(503, "cannot be read").await;
+    fs::write(&id, "00000000000000000000000000000000\n").unwrap();
+    until(503, "another disk").await;
+    fs::rename(&aside, &id).unwrap();
+    until(200, "ready").await;
+    nginx.stop();
+    until(503, "nginx does not answer").await;
+
+    // Nothing of that is a reason to restart the agent, and neither is an upstream that is down.
+    upstream.down(true);
+    assert_eq!(client.get(url("/healthz")).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn each_artifact_has_one_line_in_the_log() {
+    if !tools() {
+        return;
+    }
+    let folder = folder();
+    let (corpus, artifacts) = three(folder.path());
+    let upstream = Upstream::serve(&corpus.cache).await;
+    let site = Site::new(folder.path(), "lan");
+    let paths = format!("storePaths: ['{}', '{}']", artifacts[0].path, artifacts[2].path);
+    let config = config(&site, &upstream.url, &corpus.key, &paths);
+    let sync = async |level: &'static str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_granary-mirror"));
+        command.args(["--log-format", "json", "sync", "--config"]).arg(&config).env("RUST_LOG", level);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect::<Vec<serde_json::Value>>()
+    };
+    let lines = sync("granary_mirror=debug").await;
+    for (artifact, message) in artifacts.iter().zip(["published", "refused", "refused"]) {
+        let of = |line: &&serde_json::Value| {
+            line["path"] == *artifact.path && (line["message"] == "published" || line["message"] == "refused")
+        };
+        let told: Vec<_> = lines.iter().filter(of).collect();
+        assert_eq!(told.len(), 1, "{}: {told:?}", artifact.path);
+        let line = told[0];
+        assert_eq!(line["message"], message, "{line}");
+        assert!(line["seconds"].as_f64().is_some_and(|seconds| (0.0..600.0).contains(&seconds)), "{line}");
+    }
+    let line = |artifact: &Artifact| {
+        lines.iter().find(|line| line["path"] == *artifact.path && !line["seconds"].is_null()).unwrap()
+    };
+    let [good, bad, user] = &artifacts;
+    assert_eq!(line(good)["bytes"], corpus.nar(good).len());
+    assert_eq!(line(good)["source"], upstream.url);
+    assert_eq!(
+        (&line(bad)["reason"], &line(bad)["source"]),
+        (&"file-hash".into(), &upstream.url.clone().into())
+    );
+    assert_eq!(line(user)["reason"], "missing-reference");
+    // At this level the rest tells which artifact it is about.
+    let within =
+        |line: &&serde_json::Value| line["span"]["name"] == "artifact" && line["span"]["path"] == *bad.path;
+    assert!(lines.iter().any(|line| within(&line)), "{lines:?}");
+}
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Running {
+    fn stop(&mut self) {
+        // It may have ended by itself.
+        let _ = kill(Pid::from_raw(self.0.id().try_into().unwrap()), Signal::SIGTERM);
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.0.try_wait().unwrap().is_none() {
+            self.stop();
+        }
+    }
+}
