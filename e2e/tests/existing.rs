@@ -38,9 +38,10 @@ fn the_demo_tells_its_story_on_an_existing_cluster() {
     assert_eq!(said.matches("yes, all of it").count(), 3, "{said}");
     assert!(said.contains("all signatures good"), "{said}");
     // The way back that it names works, and takes the objects along.
-    for line in
-        said.lines().map(str::trim).filter(|line| line.starts_with("kubectl ") || line.starts_with("helm "))
-    {
+    let (_, undo) = said.split_once("To remove it again:").unwrap();
+    let commands: Vec<&str> = undo.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    assert_eq!(commands.len(), 3, "{undo}");
+    for line in commands {
         let mut undo = inside(&ready);
         let mut words = line.split(' ');
         let program = std::path::Path::new(&text("bin")).join(words.next().unwrap());
