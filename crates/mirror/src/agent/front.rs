@@ -1,5 +1,6 @@
 //! Keeps nginx's files what the configuration and the map say.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,41 +9,54 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use super::certificate::Certificate;
 use super::status::Status;
 use crate::config::Config;
-use crate::front::{Lists, Settings, render, write_rendered};
+use crate::front::{Lists, Placed, Settings, render, write_rendered};
 use crate::map::Current;
+use crate::metrics::Metrics;
 
 /// Pause after a failure to write.
 const RETRY: Duration = Duration::from_secs(5);
 /// nginx workers: each can serve a fast network, and each keeps its own copy of the lists.
 const MAX_WORKERS: usize = 8;
 
-/// Renders at the start and whenever the map changes.
+/// Renders at the start, and whenever the map or the certificate changes.
 pub(super) async fn keep_rendered(
     config: Arc<Config>,
     mut map: Current,
     status: Arc<Status>,
+    metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) {
+    let mut certificate = config
+        .tls
+        .clone()
+        .map(|tls| Certificate::new(tls, &config.front_directory, Arc::clone(&metrics.tls)));
     let mut alone = false;
     loop {
         let current = map.borrow_and_update().clone();
         let config = Arc::clone(&config);
         // Half a megabyte of text, computed and written: not in between the answers.
         let written = tokio::task::spawn_blocking(move || {
-            let rendered = render(&settings(&config), &lists(&config, current.as_deref()));
-            write_rendered(&config.front_directory, &rendered).map_err(|error| error.to_string())
+            if let Some(certificate) = &mut certificate {
+                certificate.look();
+            }
+            let written = write(&config, current.as_deref(), certificate.as_ref());
+            (certificate, written)
         });
         let trouble = match written.await {
-            Ok(Ok(changed)) => {
-                if changed {
+            Ok((same, written)) => {
+                certificate = same;
+                if matches!(written, Ok(true)) {
                     info!("nginx's files are rendered");
                 }
-                None
+                written.err()
             }
-            Ok(Err(trouble)) => Some(trouble),
-            Err(panic) => Some(panic.to_string()),
+            Err(panic) => {
+                certificate = None;
+                Some(panic.to_string())
+            }
         };
         if let Some(trouble) = &trouble {
             error!(trouble, "nginx's files cannot be rendered; trying again");
@@ -53,24 +67,52 @@ pub(super) async fn keep_rendered(
             () = stop.cancelled() => return,
             () = sleep(RETRY), if failed => {}
             changed = map.changed(), if !alone => alone = changed.is_err(),
-            // Without a map to follow nothing will change.
-            () = std::future::pending(), if alone && !failed => {}
+            () = replaced(certificate.as_ref()) => {}
         }
     }
 }
 
-fn settings(config: &Config) -> Settings {
+/// Waits for another certificate; without one, for ever.
+async fn replaced(certificate: Option<&Certificate>) {
+    match certificate {
+        Some(certificate) => certificate.replaced().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether anything changed, or why nginx cannot be set up. Blocks.
+fn write(
+    config: &Config,
+    map: Option<&CompiledMap>,
+    certificate: Option<&Certificate>,
+) -> Result<bool, String> {
+    let https = certificate.and_then(Certificate::https);
+    if config.http.is_none() && https.is_none() {
+        return Err("HTTPS is all there should be, and the certificate cannot be used".into());
+    }
+    let placed = https.as_ref().map(|(_, placed)| placed.clone());
+    let rendered = render(&settings(config, https), &lists(config, map));
+    let changed = write_rendered(&config.front_directory, &rendered).map_err(|error| error.to_string())?;
+    if let Some(placed) = placed {
+        placed.remove_others();
+    }
+    Ok(changed)
+}
+
+fn settings(config: &Config, https: Option<(SocketAddr, Placed)>) -> Settings {
     Settings {
         name: config.name.to_string(),
         url: config.url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
         root: config.directory.clone(),
         directory: config.front_directory.clone(),
-        listen: config.http,
+        http: config.http,
+        https,
         agent: config.agent,
         publish: config.publish,
         cache_info: config.cache_info.to_text(),
         pull_through: config.pull_through.is_some(),
         push: config.push.is_some(),
+        clients: config.clients.clone(),
         workers: std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS),
     }
 }

@@ -1,6 +1,7 @@
 //! The agent: follows the map, syncs again and again, renders nginx's files, and answers on its own port.
 
 mod activity;
+mod certificate;
 mod checked;
 pub mod extras;
 mod front;
@@ -140,7 +141,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let clients = (by_clients(&config), (!config.channels.is_empty()).then(|| Arc::clone(&wants)));
     let upkeep =
         Upkeep::new(Arc::clone(&tree), retention, doubt, clients, Arc::clone(&status), Arc::clone(&metrics));
-    let probe = Probe::new(Arc::clone(&tree), config.http, &config.limits)?;
+    let probe = Probe::new(Arc::clone(&tree), config.front(), &config.limits)?;
+    let front_metrics = Arc::clone(&metrics);
     let shared = Shared {
         config: Arc::clone(&config),
         map: map.clone(),
@@ -166,7 +168,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         let (config, tree, stop) = scrubbing;
         scrub::scrub(&config, tree, told, stop).await;
     });
-    tasks.spawn(front::keep_rendered(Arc::clone(&config), map.clone(), Arc::clone(&status), stop.clone()));
+    tasks.spawn(front::keep_rendered(
+        Arc::clone(&config),
+        map.clone(),
+        Arc::clone(&status),
+        front_metrics,
+        stop.clone(),
+    ));
     tasks.spawn(beside::keep(keeper, Pace::default(), random(), stop.clone()));
     let server = server::serve(listener, Arc::new(shared), stop.clone());
     tasks.spawn(async move {

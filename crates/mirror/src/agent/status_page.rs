@@ -57,7 +57,8 @@ fn address(config: &Config, headers: &HeaderMap) -> String {
     }
     let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
     let origin = origin.filter(|origin| origin.len() <= MAX_ORIGIN && safe_url(origin));
-    origin.map_or_else(|| format!("http://<this machine>:{}", config.http.port()), str::to_owned)
+    let scheme = if config.http.is_some() { "http" } else { "https" };
+    origin.map_or_else(|| format!("{scheme}://<this machine>:{}", config.front().port()), str::to_owned)
 }
 
 /// The keys of everything that may be here, each once.

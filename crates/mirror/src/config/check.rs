@@ -1,5 +1,6 @@
 //! From the file as written to a configuration that can be used.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use super::channels::check as check_channels;
 use super::pull_through::check as check_pull_through;
 use super::raw::{Raw, RawCacheInfo, RawLimits, RawListen, RawMap, RawPublish};
 use super::upstreams::{check_bandwidth, check_upstreams};
-use super::{Config, ConfigError, MapSource, Wanted};
+use super::{Config, ConfigError, MapSource, Wanted, clients, tls};
 use crate::front::safe_url;
 
 pub(super) type Checked<T> = Result<T, ConfigError>;
@@ -34,7 +35,9 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
         pull_through,
         url,
         publish: RawPublish { narinfo },
-        listen: RawListen { http, agent },
+        listen: RawListen { http, https, agent },
+        tls,
+        clients,
         front_directory,
         cache_info: RawCacheInfo { store_dir, priority },
         sync_seconds,
@@ -53,11 +56,11 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
     if store_dir != STORE_DIR {
         return Err(field("cacheInfo.storeDir", format!("only {STORE_DIR} is supported, not {store_dir:?}")));
     }
-    let (http, agent): (SocketAddr, SocketAddr) =
-        (address("listen.http", &http)?, address("listen.agent", &agent)?);
-    if http.port() == agent.port() {
-        return Err(field("listen.agent", "nginx (listen.http) and the agent need two different ports"));
-    }
+    let http = http.map(|http| address("listen.http", &http)).transpose()?;
+    let agent = address("listen.agent", &agent)?;
+    let tls = tls::check(tls, https.as_deref(), &directory, &front_directory)?;
+    check_ports(http, tls.as_ref().map(|tls| tls.listen), agent)?;
+    let secret = tls.is_some();
     Ok(Config {
         name: parsed("name", &name, "use lower-case letters, digits and dashes")?,
         directory,
@@ -68,12 +71,14 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
         url: url.map(|url| web_url("url", &url)).transpose()?,
         publish: narinfo,
         http,
+        tls,
+        clients: clients::check(clients)?,
         agent,
         front_directory,
         cache_info: CacheInfo { store_dir, want_mass_query: true, priority: Some(priority.into()) },
         sync_every: seconds("syncSeconds", sync_seconds)?,
         limits: check_limits(&limits)?,
-        push: push.map(|push| super::push::check(push, http, false)).transpose()?,
+        push: push.map(|push| super::push::check(push, http.unwrap_or(agent), secret)).transpose()?,
         retention: retention.map(Into::into),
         capacity: capacity.as_ref().map(super::capacity::check).transpose()?,
         scrub: super::scrub::check(&scrub)?,
@@ -135,6 +140,20 @@ fn check_limits(raw: &RawLimits) -> Checked<Limits> {
     })
 }
 
+fn check_ports(http: Option<SocketAddr>, https: Option<SocketAddr>, agent: SocketAddr) -> Checked<()> {
+    if http.is_none() && https.is_none() {
+        return Err(field(
+            "listen.http",
+            "without it, set tls and listen.https: nginx has to listen somewhere",
+        ));
+    }
+    let ports: Vec<u16> = http.iter().chain(&https).chain([&agent]).map(SocketAddr::port).collect();
+    if ports.iter().collect::<BTreeSet<_>>().len() == ports.len() {
+        return Ok(());
+    }
+    Err(field("listen.agent", "nginx (listen.http, listen.https) and the agent need different ports"))
+}
+
 /// An absolute path whose text can stand in nginx's configuration.
 pub(super) fn path(name: &str, text: &str) -> Checked<PathBuf> {
     if text.is_empty() {
@@ -149,7 +168,7 @@ pub(super) fn path(name: &str, text: &str) -> Checked<PathBuf> {
     std::path::absolute(text).map_err(|error| field(name, format!("{text:?}: {error}")))
 }
 
-fn address(name: &str, text: &str) -> Checked<SocketAddr> {
+pub(super) fn address(name: &str, text: &str) -> Checked<SocketAddr> {
     let address: SocketAddr =
         parsed(name, text, "write an IP address and a port, as 0.0.0.0:8080 or [::]:8080")?;
     if address.port() == 0 {
@@ -205,7 +224,7 @@ mod tests {
         let config = Config::parse(&good()).unwrap();
         assert_eq!(config.name.as_str(), "local");
         assert_eq!(config.front_directory, Path::new("/srv/granary/.granary/front"));
-        assert_eq!((config.http.port(), config.agent.port()), (8080, 8081));
+        assert_eq!((config.http.unwrap().port(), config.agent.port()), (8080, 8081));
         assert_eq!(config.publish, Publish::Compatible);
         assert_eq!(config.cache_info.to_text(), "StoreDir: /nix/store\nWantMassQuery: 1\nPriority: 30\n");
         assert_eq!(config.upstreams[0].priority, 40);

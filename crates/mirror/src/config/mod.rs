@@ -3,6 +3,7 @@
 mod capacity;
 mod channels;
 mod check;
+mod clients;
 pub mod duration;
 mod extras;
 mod pull_through;
@@ -11,6 +12,7 @@ mod raw;
 mod retention;
 mod scrub;
 pub mod size;
+mod tls;
 mod upstreams;
 
 use std::net::SocketAddr;
@@ -28,8 +30,10 @@ use crate::sync::trust_of;
 use crate::{capacity as room, retention as keeping, scrub as reading};
 
 pub use channels::Channel;
+pub use clients::Clients;
 pub use extras::{Extras, Listings};
 pub use pull_through::PullThrough;
+pub use tls::Tls;
 
 /// Largest configuration file that is read, in bytes: far above 1,000 roots.
 const MAX_BYTES: u64 = 4 << 20;
@@ -53,8 +57,12 @@ pub struct Config {
     pub url: Option<Url>,
     /// Who gets the `Mirrors:` line.
     pub publish: Publish,
-    /// Where nginx listens.
-    pub http: SocketAddr,
+    /// Where nginx listens for plain HTTP. `None`: HTTPS alone.
+    pub http: Option<SocketAddr>,
+    /// HTTPS, if there is any.
+    pub tls: Option<Tls>,
+    /// What clients may take.
+    pub clients: Clients,
     /// Where the agent listens: report, health, metrics, misses.
     pub agent: SocketAddr,
     /// Where nginx's files are rendered. Absolute.
@@ -144,6 +152,13 @@ impl Config {
     pub fn trust(&self) -> Trust {
         let pushed = self.push.as_ref().map(|push| Trust::from(&push.public_keys));
         Trust::any_of([Some(trust_of(&self.upstreams)), pushed].iter().flatten())
+    }
+
+    /// Where nginx is asked from this machine: over plain HTTP, where there is that.
+    #[must_use]
+    pub fn front(&self) -> SocketAddr {
+        // A configuration without both is refused.
+        self.http.or(self.tls.as_ref().map(|tls| tls.listen)).unwrap_or(self.agent)
     }
 
     /// Checks the text of a file.

@@ -5,10 +5,12 @@ use serde::Deserialize;
 use super::Extras;
 use super::capacity::RawCapacity;
 use super::channels::RawChannel;
+use super::clients::RawClients;
 use super::pull_through::RawPullThrough;
 use super::retention::RawRetention;
 use super::scrub::RawScrub;
 use super::size::Size;
+use super::tls::RawTls;
 use super::upstreams::RawUpstream;
 use crate::front::Publish;
 
@@ -29,6 +31,9 @@ pub(super) struct Raw {
     pub publish: RawPublish,
     #[serde(default)]
     pub listen: RawListen,
+    pub tls: Option<RawTls>,
+    #[serde(default)]
+    pub clients: RawClients,
     pub front_directory: Option<String>,
     #[serde(default)]
     pub cache_info: RawCacheInfo,
@@ -64,13 +69,15 @@ pub(super) struct RawPublish {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct RawListen {
-    pub http: String,
+    /// `null`: HTTPS alone.
+    pub http: Option<String>,
+    pub https: Option<String>,
     pub agent: String,
 }
 
 impl Default for RawListen {
     fn default() -> Self {
-        Self { http: "0.0.0.0:8080".into(), agent: "0.0.0.0:8081".into() }
+        Self { http: Some("0.0.0.0:8080".into()), https: None, agent: "0.0.0.0:8081".into() }
     }
 }
 

@@ -4,13 +4,16 @@
 //! where nginx reads them, and [`Supervisor`] runs nginx and makes it read them again.
 
 mod files;
+mod limits;
 mod lists;
+mod pair;
 mod record;
 mod render;
 mod supervisor;
 
 pub use files::{FilesError, write_rendered};
 pub use lists::{Lists, safe_url};
+pub use pair::{Pair, PairError, Placed};
 pub use record::{record_path, take_record};
 pub use render::{Publish, Rendered, Settings, render};
 pub use supervisor::{Supervisor, SupervisorError};

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Lists;
+use super::limits::{Limits, limits};
+use super::{Lists, Placed};
+use crate::config::Clients;
 
 const TEMPLATE: &str = include_str!("nginx.conf.in");
 
@@ -39,8 +41,8 @@ const LINE_LOCATION: &str = "
 /// What becomes of a narinfo that is not here, with pull-through.
 const ABSENT: &str = "            error_page 403 405 413 = @refused;
             error_page 404 = @absent;
+            error_page 429 @flood;
             recursive_error_pages on;
-            return 404;
 ";
 
 /// Who is asked for it.
@@ -64,6 +66,18 @@ const ABSENT_LOCATION: &str = "
         }
 
 ";
+
+/// HTTPS. Every Nix that there is has TLS 1.2, and every cipher here keeps what was sent secret when the key is lost.
+const TLS: &str = r#"        listen @ADDRESS@ ssl http2 backlog=4096;
+        ssl_certificate "@CERTIFICATE@";
+        ssl_certificate_key "@KEY@";
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_ciphers ECDHE+AESGCM:ECDHE+CHACHA20;
+        ssl_prefer_server_ciphers off;
+        ssl_session_cache shared:granary_tls:4m;
+        ssl_session_timeout 1h;
+        ssl_session_tickets off;
+"#;
 
 /// With push: what a client sends is bounded by the agent's quota and not by nginx.
 const PUSH_SERVER: &str = "
@@ -142,8 +156,10 @@ pub struct Settings {
     pub root: PathBuf,
     /// Where the rendered files, the pid file and nginx's temporary files are.
     pub directory: PathBuf,
-    /// Where nginx listens.
-    pub listen: SocketAddr,
+    /// Where nginx listens for plain HTTP.
+    pub http: Option<SocketAddr>,
+    /// Where it listens for HTTPS, and with what.
+    pub https: Option<(SocketAddr, Placed)>,
     /// Where the agent listens; nginx asks it on loopback when the address is a wildcard.
     pub agent: SocketAddr,
     /// Who gets the line.
@@ -152,6 +168,8 @@ pub struct Settings {
     pub cache_info: String,
     /// Whether the agent is asked for narinfos that are not here.
     pub pull_through: bool,
+    /// What clients may take.
+    pub clients: Clients,
     /// Worker processes.
     pub workers: usize,
     /// Whether a PUT is handed to the agent.
@@ -175,10 +193,12 @@ pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
         url,
         root,
         directory,
-        listen,
+        http,
+        https,
         agent,
         publish,
         cache_info,
+        clients,
         pull_through,
         workers,
         push,
@@ -202,28 +222,56 @@ pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
     // Both were checked: no character of theirs means anything to nginx.
     let greeting =
         format!("{name} is a Nix binary cache. Substituter: {}", url.as_deref().unwrap_or("this address"));
+    let Limits { connections, files, transfers, http: http_limits, server: server_limits, counted } =
+        limits(clients, *workers);
+    let listened = http.or(https.as_ref().map(|(address, _)| *address));
+    let own = listened.map_or(Ipv4Addr::LOCALHOST.into(), |address| reachable(address).ip());
     let nginx_conf = TEMPLATE
+        .replace("@CONNECTIONS@", &connections.to_string())
+        .replace("@FILES@", &files.to_string())
+        .replace("@TRANSFERS@", &transfers.to_string())
+        .replace("@HTTP_LIMITS@\n", &http_limits)
+        .replace("@SERVER_LIMITS@\n", &server_limits)
+        .replace("@ABSENT@", &absent(*pull_through, counted))
         .replace("@WORKERS@", &workers.to_string())
         .replace("@READERS@\n", readers)
         .replace("@NARINFO@", &format!("{NARINFO}{}{vary}{line}", of_location("granary_narinfo")))
         .replace("@LINE_LOCATION@", line_location)
-        .replace("@ABSENT@", if *pull_through { ABSENT } else { "            return 404;\n" })
         .replace("@UNREADABLE@", if *pull_through { "= @absent" } else { "=404 @no_narinfo" })
         .replace("@RECORD@", if *pull_through { RECORD } else { "" })
         .replace("@RECORD_NAR@", &of_location("granary_nar"))
         .replace("@ABSENT_LOCATION@", if *pull_through { ABSENT_LOCATION } else { "" })
         .replace("@PAGE@", PAGE)
-        .replace("@OWN@", &reachable(*listen).ip().to_string())
-        .replace("@LISTEN@", &listen.to_string())
+        .replace("@OWN@", &own.to_string())
         .replace("@PUSH_SERVER@", if *push { PUSH_SERVER } else { "" })
         .replace("@PUSH_NARINFO@", if *push { PUSH_NARINFO } else { "" })
         .replace("@PUSH@", if *push { PUSH } else { "" })
+        .replace("@LISTEN@\n", &listen(*http, https.as_ref()))
         .replace("@AGENT@", &reachable(*agent).to_string())
         .replace("@CACHE_INFO@", &quoted(cache_info))
         .replace("@GREETING@", &greeting)
         .replace("@DIR@", &quoted(&directory.to_string_lossy()))
         .replace("@ROOT@", &quoted(&root.to_string_lossy()));
     Rendered { nginx_conf, mirrors_map: lists.mirrors_map() }
+}
+
+/// What becomes of a narinfo that is not here. `return` answers before anything is counted.
+fn absent(pull_through: bool, counted: bool) -> String {
+    let asked = if pull_through { ABSENT } else { "" };
+    let at_once = if counted { "" } else { "            return 404;\n" };
+    format!("{asked}{at_once}")
+}
+
+/// What nginx listens on.
+fn listen(http: Option<SocketAddr>, https: Option<&(SocketAddr, Placed)>) -> String {
+    let mut lines = http.map_or_else(String::new, |http| format!("        listen {http} backlog=4096;\n"));
+    if let Some((address, Placed { certificate, key, expires: _ })) = https {
+        lines += &TLS
+            .replace("@ADDRESS@", &address.to_string())
+            .replace("@CERTIFICATE@", &quoted(&certificate.to_string_lossy()))
+            .replace("@KEY@", &quoted(&key.to_string_lossy()));
+    }
+    lines
 }
 
 /// The inside of an nginx string. `$` has no escape and is refused before.
@@ -252,11 +300,13 @@ mod tests {
             url: Some("https://cache.example.edu".into()),
             root: "/srv/granary".into(),
             directory: "/run/granary/front".into(),
-            listen: "0.0.0.0:8080".parse().unwrap(),
+            http: Some("0.0.0.0:8080".parse().unwrap()),
+            https: None,
             agent: "0.0.0.0:8081".parse().unwrap(),
             publish,
             cache_info: "StoreDir: /nix/store\nPriority: 30\n".into(),
             pull_through: false,
+            clients: Clients::default(),
             workers: 2,
             push: false,
         }
@@ -307,6 +357,24 @@ mod tests {
         assert!(added(Publish::Compatible, &one_list()));
         assert!(!added(Publish::Never, &one_list()));
         assert!(!added(Publish::Compatible, &Lists::default()));
+    }
+
+    #[test]
+    fn https_stands_beside_plain_http_or_alone() {
+        let placed = Placed {
+            certificate: "/run/granary/front/tls/a.crt".into(),
+            key: "/run/granary/front/tls/a.key".into(),
+            expires: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let https = Some(("0.0.0.0:8443".parse().unwrap(), placed));
+        for http in [Some("0.0.0.0:8080".parse().unwrap()), None] {
+            let settings = Settings { http, https: https.clone(), ..settings(Publish::Always) };
+            let conf = render(&settings, &Lists::default()).nginx_conf;
+            assert_eq!(conf.contains("listen 0.0.0.0:8080 backlog"), http.is_some());
+            assert!(conf.contains("listen 0.0.0.0:8443 ssl http2 backlog"));
+            assert!(conf.contains("ssl_certificate_key \"/run/granary/front/tls/a.key\";"));
+        }
+        assert!(!render(&settings(Publish::Always), &Lists::default()).nginx_conf.contains("ssl"));
     }
 
     #[test]

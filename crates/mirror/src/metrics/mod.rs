@@ -8,6 +8,7 @@ mod make;
 mod push;
 mod scrub;
 mod through;
+mod tls;
 mod upkeep;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use fetch::FetchMetrics;
 pub use machine::{Connections, MachineMetrics};
 use make::Maker;
 pub use through::{LookupResult, ThroughMetrics};
+pub use tls::TlsMetrics;
 
 /// What became of a request for a NAR that is not in the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +89,8 @@ pub struct Metrics {
     pub upkeep: upkeep::Upkeep,
     /// The scrub.
     pub scrub: scrub::Scrub,
+    /// The certificate of the front.
+    pub tls: Arc<TlsMetrics>,
     extras: ExtraMetrics,
 }
 
@@ -133,6 +137,7 @@ impl Metrics {
                 &["result"],
             )?,
             miss_bytes: make.counter("miss_bytes_total", "Bytes passed on for misses")?,
+            tls: Arc::new(TlsMetrics::register(make.registry())?),
             extras: ExtraMetrics::new(make.registry())?,
             push: push::PushMetrics::new(make.registry())?,
             upkeep: upkeep::Upkeep::new(make.registry())?,
