@@ -42,7 +42,8 @@ async fn a_paused_node_is_told_and_the_others_serve(space: &Space<'_>) -> Result
 async fn a_crashed_node_comes_back_with_its_data(space: &Space<'_>) -> Result<()> {
     let farm = satisfied_farm(space).await?;
     let lost = &farm.sites[0];
-    let disk = farm.replica(lost).await?["disk"].clone();
+    // The mirror's own word: the status follows it by seconds.
+    let disk = farm.report(lost).await?["disk"].clone();
     space.cluster.crash(&lost.node).await?;
     told(&farm, lost).await?;
     others_serve(&farm, lost).await?;

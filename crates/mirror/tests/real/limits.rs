@@ -39,7 +39,7 @@ async fn a_flood_is_told_to_wait_and_an_honest_client_is_only_slowed_down() {
     if !tools() {
         return;
     }
-    let (mirror, data, _, _alive) = mirror(1000, "{requestsPerSecond: 50}").await;
+    let (mirror, data, _, _alive) = mirror(1000, "{requestsPerSecond: 20}").await;
     let narinfo = format!("{}/{}.narinfo", mirror.url(), data.hash_part());
     let absent = format!("{}/{}.narinfo", mirror.url(), "0".repeat(32));
     let statuses = async |client: &Client, url: &str, count: usize| {
