@@ -2,7 +2,7 @@
 //!
 //! Nothing is looked at while nobody asks, and many who ask at once share one look.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::page::Room;
+use crate::front::reachable;
 use crate::metrics::Connections;
 use crate::tree::Tree;
 
@@ -163,17 +164,6 @@ fn connections(text: &str) -> Option<Connections> {
         writing: state("Writing:")?,
         waiting: state("Waiting:")?,
     })
-}
-
-/// An address that this machine can connect to, for one that is listened on.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
 }
 
 #[cfg(test)]

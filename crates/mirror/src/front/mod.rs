@@ -15,5 +15,5 @@ pub use files::{FilesError, write_rendered};
 pub use lists::{Lists, safe_url};
 pub use pair::{Pair, PairError, Placed};
 pub use record::{record_path, take_record};
-pub use render::{Publish, Rendered, Settings, render};
+pub use render::{Publish, Rendered, Settings, reachable, render};
 pub use supervisor::{Supervisor, SupervisorError};

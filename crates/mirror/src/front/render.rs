@@ -280,7 +280,8 @@ fn quoted(text: &str) -> String {
 }
 
 /// An address that this machine can connect to, for one that it listens on.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+#[must_use]
+pub fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
