@@ -8,6 +8,7 @@ mod version;
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 pub use cutter::Cutter;
@@ -72,9 +73,19 @@ pub async fn raw(port: u16, request: &str) -> Vec<u8> {
     answer
 }
 
-/// A port that nobody listens on now.
+/// A port that nobody listens on now, and that this process has given to nobody else. Below the ports that the kernel
+/// gives to connections, so that none of those is in the way when the listener starts.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u32 = 10_000;
+    const PORTS: u32 = 20_000;
+    loop {
+        let number = std::process::id() * 200 + u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST + number % PORTS).unwrap();
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Runs the program to its end.
