@@ -1,13 +1,18 @@
 //! `CacheMirror`: where a mirror runs.
 
 mod care;
+mod extras;
 mod serving;
 mod status;
 mod storage;
 mod upstream;
 
 pub use care::{Push, Scrub, SecretKeyRef};
-pub use serving::{Publish, PublishNarinfo, Service, ServiceType, Serving};
+pub use extras::{Extras, Listings};
+pub use serving::{
+    Clients, MAX_CLIENTS, MAX_RATE, MIN_CONNECTIONS, Publish, PublishNarinfo, Service, ServiceType, Serving,
+    Tls,
+};
 pub use status::{CacheMirrorPhase, CacheMirrorStatus, MirrorStatus, ObservedState};
 pub use storage::{Filesystem, PullThrough, Storage, VolumeClaim};
 pub use upstream::{ContentAddressed, CredentialsFormat, CredentialsSecretRef, MAX_CONNECTIONS, Upstream};
@@ -101,6 +106,11 @@ pub struct CacheMirrorSpec {
     /// How everything is read again, so that rot is found. Default: everything within 14 days, at no more than 20Mi a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<Scrub>,
+
+    /// What is kept beside narinfos and NARs: listings, build logs, debug information, realisations. Default: all of it, as the upstreams
+    /// have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extras: Option<Extras>,
 
     /// The disks that hold the artifacts.
     pub storage: Storage,

@@ -45,6 +45,11 @@ pub const OBJECT_NAME_MESSAGE: &str = "not the name of an object: write lower ca
 pub const SECRET_KEY: &str = r"self.matches(r'^[A-Za-z0-9_-][A-Za-z0-9._-]*$')";
 pub const SECRET_KEY_MESSAGE: &str = "not a key of a Secret: write letters, digits, '.', '_' and '-'";
 
+/// A list of addresses and networks. The operator checks the numbers in them.
+pub const NETWORKS: &str = r"self.all(n, n.matches(r'^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$'))";
+pub const NETWORKS_MESSAGE: &str =
+    "not an address or a network: write for example 10.0.0.1, 10.0.0.0/8 or fd00::/8";
+
 /// The characters of Nix's base 32.
 const NIX32: &[u8] = b"0123456789abcdfghijklmnpqrsvwxyz";
 /// The length of a store path's hash part, in characters.
@@ -94,6 +99,16 @@ pub fn is_host_path(path: &str) -> bool {
 pub fn is_host(host: &str) -> bool {
     let ends = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
     all_of(host, b".-") && ends(host.bytes().next()) && ends(host.bytes().last())
+}
+
+/// Whether a text is an address, or one with the length of its network's prefix.
+#[must_use]
+pub fn is_network(text: &str) -> bool {
+    let (address, prefix) =
+        text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let Ok(address) = address.parse::<std::net::IpAddr>() else { return false };
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    prefix.is_none_or(|prefix| prefix.parse::<u8>().is_ok_and(|prefix| prefix <= bits))
 }
 
 /// Whether a text can be the name of a Kubernetes object.
@@ -178,6 +193,16 @@ mod tests {
             assert!(!is_host(bad) && !is_object_name(bad), "{bad}");
         }
         assert!(is_host("CDN") && !is_object_name("CDN"));
+    }
+
+    #[test]
+    fn networks() {
+        for good in ["10.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"] {
+            assert!(is_network(good), "{good}");
+        }
+        for bad in ["", "proxy", "10.0.0", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/8/8", "fd00::/129"] {
+            assert!(!is_network(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -15,8 +15,26 @@ const LIMIT: Duration = Duration::from_mins(3);
 /// Substitutes store paths and what they refer to from one cache into an empty store, with signatures checked, and
 /// checks afterwards that nix holds every path to be valid. `public_key` is `name:base64`.
 pub async fn substitute(cache_url: &str, store_paths: &[String], public_key: &str) -> Result<Output> {
+    substitute_trusting(cache_url, store_paths, public_key, None).await
+}
+
+/// The same from a cache at an `https` URL whose certificate is, or is signed by, this one.
+pub async fn substitute_trusting(
+    cache_url: &str,
+    store_paths: &[String],
+    public_key: &str,
+    authority: Option<&Path>,
+) -> Result<Output> {
     let dir = tempfile::tempdir().context("no folder for a nix store")?;
     let base = dir.path();
+    let nix_store = |base, cache_url, public_key| {
+        let mut command = nix_store(base, cache_url, public_key)?;
+        command.env_remove("NIX_SSL_CERT_FILE").env_remove("SSL_CERT_FILE");
+        if let Some(authority) = authority {
+            command.env("NIX_SSL_CERT_FILE", authority);
+        }
+        anyhow::Ok(command)
+    };
     let result = run(nix_store(base, cache_url, public_key)?.arg("--realise").args(store_paths)).await?;
     if !result.status.success() {
         bail!("nix could not substitute from {cache_url}: {}", String::from_utf8_lossy(&result.stderr));

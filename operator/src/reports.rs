@@ -143,6 +143,7 @@ pub(crate) mod tests {
             refused_total: 0,
             front_ready: true,
             upstreams: vec![],
+            certificate: None,
             upkeep: granary_placement::report::Upkeep::default(),
             channels: vec![],
         }

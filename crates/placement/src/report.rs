@@ -51,6 +51,9 @@ pub struct Report {
     /// How each upstream last answered.
     #[serde(default)]
     pub upstreams: Vec<UpstreamReport>,
+    /// The certificate, when the mirror is meant to speak HTTPS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateReport>,
     /// How it keeps what it has.
     #[serde(default)]
     pub upkeep: Upkeep,
@@ -130,6 +133,18 @@ pub struct ChannelReport {
     /// How many revisions are kept, the newest included.
     pub revisions: u64,
     /// Why the channel cannot be followed now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// What there is of a certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CertificateReport {
+    /// When the one in use expires, RFC 3339; absent: none is in use, and there is no HTTPS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// Why the one in the configured files is not in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
 }
@@ -293,6 +308,10 @@ mod tests {
                 ok: false,
                 message: Some("503".into()),
             }],
+            certificate: Some(CertificateReport {
+                expires: Some("2027-01-01T00:00:00Z".into()),
+                trouble: None,
+            }),
             upkeep: Upkeep {
                 retention: Some(RetentionReport {
                     unwanted: 1,

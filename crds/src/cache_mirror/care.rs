@@ -40,7 +40,7 @@ pub struct Push {
     #[x_kube(validation = Rule::new(rules::PUBLIC_KEYS).message(rules::PUBLIC_KEYS_MESSAGE))]
     pub public_keys: Vec<String>,
 
-    /// Confirms that tokens may come over plain HTTP: the mirror's own port speaks nothing else. Default: false, which is refused.
+    /// Confirms that tokens may come over plain HTTP, which the mirror always speaks, with `serving.tls` too. Default: false, which is refused.
     #[serde(default)]
     pub allow_plain_http: bool,
 }

@@ -19,10 +19,14 @@ use super::{
 
 /// The pod's port for clients.
 const HTTP_PORT: i32 = 8080;
+/// The pod's port for clients that speak TLS.
+const HTTPS_PORT: i32 = 8443;
 /// The pod's port for the operator and other mirrors.
 const AGENT_PORT: i32 = 8081;
 /// Where a Service answers clients and other mirrors.
 const SERVICE_PORT: i32 = 80;
+/// Where a Service answers clients that speak TLS.
+const SECURE_SERVICE_PORT: i32 = 443;
 
 /// What the operator adds to every mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]

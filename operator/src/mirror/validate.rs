@@ -3,13 +3,14 @@
 
 mod care;
 mod fault;
+mod serving;
 mod upstreams;
 
 use granary_crds::{
     CacheMirror, Size,
     cache_mirror::{
-        Bandwidth, CacheMirrorSpec, Filesystem, MAX_NAME, MAX_REPLICAS, PublishNarinfo, PullThrough,
-        ServiceType, Storage, VolumeClaim,
+        Bandwidth, CacheMirrorSpec, Extras, Filesystem, MAX_NAME, MAX_REPLICAS, PublishNarinfo, PullThrough,
+        Storage, VolumeClaim,
     },
     is_host_path, is_public_url,
 };
@@ -19,6 +20,7 @@ use kube::Resource;
 
 pub use care::{Push, Scrub};
 pub use fault::Invalid;
+pub use serving::{Clients, Serving, Tls};
 pub use upstreams::{Credentials, Upstream};
 
 use super::names::Labels;
@@ -52,10 +54,10 @@ pub struct ValidatedMirror {
     pub selector: Labels,
     /// Taints that keep nothing away.
     pub tolerations: Vec<Toleration>,
-    /// A port of the node that leads to the holder on it.
-    pub host_port: Option<u16>,
-    /// The type of the Service over all holders.
-    pub service_type: ServiceType,
+    /// How clients reach the holders.
+    pub serving: Serving,
+    /// What is kept beside narinfos and NARs; `None`: as the mirror does it by itself.
+    pub extras: Option<Extras>,
     /// Who gets `Mirrors:` lines.
     pub publish_narinfo: PublishNarinfo,
 }
@@ -111,6 +113,7 @@ pub fn validate(object: &CacheMirror, map: Option<&MirrorMap>) -> Result<Validat
         pull_through,
         push,
         scrub,
+        extras,
         storage,
         replicas,
         nodes,
@@ -140,13 +143,7 @@ pub fn validate(object: &CacheMirror, map: Option<&MirrorMap>) -> Result<Validat
     let disk = check_storage(storage, &mut faults);
     let push = push.as_ref().map(|push| care::check_push(push, &mut faults));
     let scrub = scrub.as_ref().map(|scrub| care::check_scrub(scrub, &mut faults));
-    let host_port = serving.host_port.and_then(|port| match u16::try_from(port) {
-        Ok(port) if port > 0 => Some(port),
-        _ => {
-            faults.push(Invalid::HostPort(port));
-            None
-        }
-    });
+    let serving = serving::check(serving, &mut faults);
     let owner = object.controller_owner_ref(&());
     if owner.is_none() {
         faults.push(Invalid::Incomplete("uid"));
@@ -175,8 +172,8 @@ pub fn validate(object: &CacheMirror, map: Option<&MirrorMap>) -> Result<Validat
         scrub,
         selector: nodes.selector.clone(),
         tolerations: nodes.tolerations.clone(),
-        host_port,
-        service_type: serving.service.type_,
+        serving,
+        extras: extras.clone(),
         publish_narinfo: publish.narinfo,
     })
 }
@@ -283,7 +280,7 @@ mod tests {
             ("blue-0", Some("https://blue-0.example.org"), Place::Pinned("metal-7".into()))
         );
         assert_eq!(holder(1), ("blue-1", Some("https://blue-1.example.org"), Place::Waiting));
-        assert_eq!((valid.upstreams[0].priority, valid.host_port), (40, None));
+        assert_eq!((valid.upstreams[0].priority, valid.serving.host_port), (40, None));
     }
 
     #[test]
@@ -353,6 +350,13 @@ mod tests {
             ("{replicas: 17}", "spec.replicas is 17"),
             ("{serving: {hostPort: 0}}", "hostPort is 0"),
             ("{serving: {hostPort: 65536}}", "hostPort is 65536"),
+            ("{serving: {tls: {secretName: Cert}}}", "spec.serving.tls.secretName is \"Cert\""),
+            ("{serving: {tls: {secretName: cert, hostPort: 0}}}", "spec.serving.tls.hostPort is 0"),
+            ("{serving: {hostPort: 443, tls: {secretName: cert, hostPort: 443}}}", "are both 443"),
+            ("{serving: {clients: {connectionsPerAddress: 0}}}", "connectionsPerAddress is 0"),
+            ("{serving: {clients: {requestsPerSecond: 0}}}", "requestsPerSecond is 0"),
+            ("{serving: {clients: {maxConnections: 63}}}", "maxConnections is 63"),
+            ("{serving: {clients: {trustedProxies: ['10.0.0.0/33']}}}", "\"10.0.0.0/33\" is neither"),
         ] {
             let found = faults(change);
             assert!(found.iter().any(|fault| fault.contains(words)), "{change}: {found:?}");

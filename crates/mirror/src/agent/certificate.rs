@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use granary_placement::report::CertificateReport;
 use tokio::time::sleep;
 use tracing::{error, info};
 
@@ -27,13 +28,14 @@ pub(super) struct Certificate {
     metrics: Arc<TlsMetrics>,
     seen: Option<Fingerprint>,
     placed: Option<Placed>,
+    trouble: Option<String>,
 }
 
 impl Certificate {
     /// With the pair of an earlier run, if nginx still has it: what is in the files now may be worse.
     pub(super) fn new(tls: Tls, directory: &Path, metrics: Arc<TlsMetrics>) -> Self {
         let placed = Placed::find(directory);
-        Self { tls, directory: directory.into(), metrics, seen: None, placed }
+        Self { tls, directory: directory.into(), metrics, seen: None, placed, trouble: None }
     }
 
     /// Looks at the files if they have changed, and takes a good pair; a bad one is told once. Blocks.
@@ -46,6 +48,7 @@ impl Certificate {
         let found =
             Pair::read(&self.tls.certificate, &self.tls.key).and_then(|pair| pair.place(&self.directory));
         self.metrics.usable.set(found.is_ok().into());
+        self.trouble = found.as_ref().err().map(ToString::to_string);
         match found {
             Ok(placed) if self.placed.as_ref() == Some(&placed) => {}
             Ok(placed) => {
@@ -65,6 +68,14 @@ impl Certificate {
     /// The address and the pair, as long as there is a good one.
     pub(super) fn https(&self) -> Option<(std::net::SocketAddr, Placed)> {
         self.placed.clone().map(|placed| (self.tls.listen, placed))
+    }
+
+    /// What the report says.
+    pub(super) fn report(&self) -> CertificateReport {
+        CertificateReport {
+            expires: self.placed.as_ref().map(|placed| placed.expires.to_string()),
+            trouble: self.trouble.clone(),
+        }
     }
 
     /// Waits until the files are others than those that were looked at.

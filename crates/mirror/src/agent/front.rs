@@ -48,6 +48,7 @@ pub(super) async fn keep_rendered(
         let trouble = match written.await {
             Ok((same, written)) => {
                 certificate = same;
+                status.certificate(certificate.as_ref().map(Certificate::report));
                 if matches!(written, Ok(true)) {
                     info!("nginx's files are rendered");
                 }

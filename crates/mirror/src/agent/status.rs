@@ -3,7 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use granary_placement::MirrorName;
-use granary_placement::report::{MAX_REFUSED, PolicyReport, Refusal, Report, Upkeep, UpstreamReport};
+use granary_placement::report::{
+    CertificateReport, MAX_REFUSED, PolicyReport, Refusal, Report, Upkeep, UpstreamReport,
+};
 use jiff::Timestamp;
 
 use super::activity::{Activity, LastPass};
@@ -26,6 +28,7 @@ struct Inner {
     refused: Vec<Refusal>,
     upstreams: Vec<UpstreamReport>,
     front_trouble: Option<String>,
+    certificate: Option<CertificateReport>,
     upkeep: Upkeep,
 }
 
@@ -120,6 +123,10 @@ impl Status {
         self.inner().front_trouble = trouble;
     }
 
+    pub(super) fn certificate(&self, report: Option<CertificateReport>) {
+        self.inner().certificate = report;
+    }
+
     /// Why the mirror should not get requests.
     pub(super) fn not_ready(&self) -> Option<String> {
         self.inner().front_trouble.clone()
@@ -142,6 +149,7 @@ impl Status {
             refused_total: inner.refused.len() as u64,
             front_ready: inner.front_trouble.is_none(),
             upstreams: inner.upstreams.clone(),
+            certificate: inner.certificate.clone(),
             upkeep: inner.upkeep.clone(),
             channels: Vec::new(),
         }

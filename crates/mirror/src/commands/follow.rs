@@ -39,6 +39,7 @@ pub(super) async fn agent(
 /// Waits for another usable configuration and then ends `token`. `None`: the token was ended before.
 async fn changed(path: &Path, current: &Config, token: &CancellationToken) -> Option<Config> {
     let mut seen = fingerprint(path);
+    let mut text = std::fs::read(path).ok();
     loop {
         tokio::select! {
             () = token.cancelled() => return None,
@@ -50,6 +51,11 @@ async fn changed(path: &Path, current: &Config, token: &CancellationToken) -> Op
             continue;
         }
         seen = now;
+        // Kubernetes replaces all files of a volume when one of them changes: with each mirror map, and with each secret.
+        let before = std::mem::replace(&mut text, std::fs::read(path).ok());
+        if before == text {
+            continue;
+        }
         match Config::load(path) {
             Err(error) => error!(%error, "the changed configuration is not taken; the one in force stays"),
             Ok(next) if next.front_directory != current.front_directory => {
@@ -68,4 +74,46 @@ async fn changed(path: &Path, current: &Config, token: &CancellationToken) -> Op
 fn fingerprint(path: &Path) -> Option<(u64, u64, i64, i64)> {
     let meta = std::fs::metadata(path).ok()?;
     Some((meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn text(more: &str) -> String {
+        format!(
+            "directory: /srv/granary\nupstreams: [{{url: 'https://x', publicKeys: ['cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=']}}]\n\
+             storePaths: [/nix/store/gs26yhwqhp7ilmz2p2pnfkdqrndxyyfj-app-1.0]\n{more}"
+        )
+    }
+
+    #[tokio::test]
+    async fn a_file_that_says_the_same_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, next) = (folder.path().join("config.yaml"), folder.path().join("next.yaml"));
+        let replace = |text: &str| {
+            std::fs::write(&next, text).unwrap();
+            std::fs::rename(&next, &path).unwrap();
+        };
+        replace(&text(""));
+        let current = Config::load(&path).unwrap();
+        let token = CancellationToken::new();
+        let waiting = changed(&path, &current, &token);
+        tokio::pin!(waiting);
+        // It looks at the file first.
+        assert!(timeout(Duration::from_millis(10), &mut waiting).await.is_err());
+        for same in [text(""), "nonsense".into(), text("")] {
+            replace(&same);
+            assert!(timeout(2 * POLL, &mut waiting).await.is_err(), "{same}");
+            assert!(!token.is_cancelled());
+        }
+        replace(&text("publish: {narinfo: Never}\n"));
+        let next = timeout(PATIENCE, waiting).await.unwrap().unwrap();
+        assert_ne!(next.publish, current.publish);
+        assert!(token.is_cancelled());
+    }
 }

@@ -88,10 +88,18 @@ impl fmt::Debug for Token {
 }
 
 impl Tokens {
-    /// Reads the file.
+    /// Reads the file. One that is not there, as a Secret that nobody has made yet, means that nobody may push until it is:
+    /// a mirror does more than that.
     pub(super) fn open(path: &Path) -> Result<Self, TokensError> {
-        let read = Read { fingerprint: fingerprint(path), tokens: load(path)? };
-        Ok(Self { path: path.to_owned(), read: Mutex::new(read) })
+        let fingerprint = fingerprint(path);
+        let tokens = match load(path) {
+            Err(TokensError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                error!(path = %path.display(), "push.tokenFile is not there; nobody can push until it is");
+                Vec::new()
+            }
+            read => read?,
+        };
+        Ok(Self { path: path.to_owned(), read: Mutex::new(Read { fingerprint, tokens }) })
     }
 
     /// Whose token an `Authorization` header has: `Bearer <token>`, or `Basic` with the token as the password, which is what
@@ -199,6 +207,18 @@ mod tests {
 
     fn bearer(token: &str) -> HeaderValue {
         format!("Bearer {token}").parse().unwrap()
+    }
+
+    #[test]
+    fn a_file_may_come_later() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("tokens");
+        let tokens = Tokens::open(&path).unwrap();
+        assert_eq!(tokens.who(Some(&bearer(ONE))), None);
+        fs::write(&path, format!("ci:{ONE}\n")).unwrap();
+        assert_eq!(tokens.who(Some(&bearer(ONE))).as_deref(), Some("ci"));
+        fs::write(&path, "short\n").unwrap();
+        assert!(Tokens::open(&path).is_err(), "what is there has to be usable");
     }
 
     #[test]

@@ -69,6 +69,23 @@ pub fn mirrors() -> Vec<Bad> {
     };
     let name = |name: &str, words| Bad { object: mirror(name, &json!({})), words };
     vec![
+        spec(
+            "two-protocols",
+            json!({"serving": {"hostPort": 443, "tls": {"secretName": "cert", "hostPort": 443}}}),
+            "one port of the node cannot speak both HTTP and HTTPS",
+        ),
+        spec("tls-secret", json!({"serving": {"tls": {"secretName": "Cert"}}}), "not the name of an object"),
+        spec(
+            "proxies",
+            json!({"serving": {"clients": {"trustedProxies": ["proxy"]}}}),
+            "not an address or a network: write for example",
+        ),
+        spec(
+            "connections",
+            json!({"serving": {"clients": {"maxConnections": 1}}}),
+            "spec.serving.clients.maxConnections",
+        ),
+        spec("listings", json!({"extras": {"listings": "Some"}}), "spec.extras.listings"),
         spec("url-slash", json!({"url": "https://a/"}), "not a URL that clients can use: write http"),
         spec("url-scheme", json!({"url": "ftp://a"}), "not a URL that clients can use: write http"),
         spec("url-password", json!({"url": "https://u:p@a"}), "not a URL that clients can use: write http"),

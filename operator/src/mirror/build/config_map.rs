@@ -1,10 +1,10 @@
 //! The ConfigMap with a holder's configuration: the same file that a mirror without Kubernetes is given.
 
-use granary_crds::cache_mirror::CredentialsFormat;
+use granary_crds::cache_mirror::{self, CredentialsFormat};
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Serialize;
 
-use super::{AGENT_PORT, HTTP_PORT, Settings, of_holder};
+use super::{AGENT_PORT, HTTP_PORT, HTTPS_PORT, Settings, of_holder};
 use crate::{
     kube_ext::hash,
     mirror::validate::{self, Holder, ValidatedMirror},
@@ -24,6 +24,11 @@ pub(super) const RUN_DIRECTORY: &str = "/run/granary";
 pub(super) const FRONT_DIRECTORY: &str = "/run/granary/front";
 /// Where the tokens of those who may push are, below the configuration.
 pub(super) const TOKENS_FILE: &str = "push/tokens";
+
+/// Where the certificate is, below the configuration.
+pub(super) const CERTIFICATE_FILE: &str = "tls/tls.crt";
+/// Where its key is, below the configuration.
+pub(super) const KEY_FILE: &str = "tls/tls.key";
 
 /// Where the credentials of the upstream with this place in the spec are, below the configuration.
 pub(super) fn credentials_file(number: usize) -> String {
@@ -51,6 +56,12 @@ struct Config<'a> {
     push: Option<Push<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scrub: Option<Scrub>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extras: Option<Extras>,
+    #[serde(skip_serializing_if = "Clients::is_empty")]
+    clients: Clients<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<Tls>,
     map: Map,
     publish: Publish<'a>,
     listen: Listen,
@@ -140,7 +151,46 @@ struct Publish<'a> {
 }
 
 #[derive(Serialize)]
+struct Extras {
+    listings: &'static str,
+    logs: bool,
+    debuginfo: bool,
+    realisations: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Clients<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections_per_address: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests_per_second: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_connections: Option<u32>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    trusted_proxies: &'a [String],
+}
+
+impl Clients<'_> {
+    fn is_empty(&self) -> bool {
+        let Self { connections_per_address, requests_per_second, max_connections, trusted_proxies } = self;
+        connections_per_address.is_none()
+            && requests_per_second.is_none()
+            && max_connections.is_none()
+            && trusted_proxies.is_empty()
+    }
+}
+
+#[derive(Serialize)]
+struct Tls {
+    certificate: String,
+    key: String,
+}
+
+#[derive(Serialize)]
 struct Listen {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    https: Option<String>,
     http: String,
     agent: String,
 }
@@ -172,13 +222,23 @@ pub(super) fn build(
             period: period.map(|seconds| format!("{seconds}s")),
             bandwidth,
         }),
+        extras: mirror.extras.as_ref().map(extras),
+        clients: clients(&mirror.serving.clients),
+        tls: mirror.serving.tls.as_ref().map(|_| Tls {
+            certificate: format!("{CONFIG_DIRECTORY}/{CERTIFICATE_FILE}"),
+            key: format!("{CONFIG_DIRECTORY}/{KEY_FILE}"),
+        }),
         map: Map {
             url: format!("{}/v1/map/{}", settings.map_url, mirror.namespace),
             file: format!("{CONFIG_DIRECTORY}/{MAP_FILE}"),
             poll_seconds: POLL_SECONDS,
         },
         publish: Publish { narinfo: mirror.publish_narinfo.as_str() },
-        listen: Listen { http: format!("0.0.0.0:{HTTP_PORT}"), agent: format!("0.0.0.0:{AGENT_PORT}") },
+        listen: Listen {
+            https: mirror.serving.tls.as_ref().map(|_| format!("0.0.0.0:{HTTPS_PORT}")),
+            http: format!("0.0.0.0:{HTTP_PORT}"),
+            agent: format!("0.0.0.0:{AGENT_PORT}"),
+        },
         front_directory: FRONT_DIRECTORY,
     };
     // JSON is YAML, and has no corner cases of quoting.
@@ -186,6 +246,22 @@ pub(super) fn build(
     let hash = hash::short(&text);
     let data = [(CONFIG_FILE.to_owned(), text)].into();
     Ok((ConfigMap { metadata: of_holder(mirror, holder), data: Some(data), ..ConfigMap::default() }, hash))
+}
+
+fn extras(extras: &cache_mirror::Extras) -> Extras {
+    let cache_mirror::Extras { listings, logs, debuginfo, realisations } = extras;
+    Extras { listings: listings.as_str(), logs: *logs, debuginfo: *debuginfo, realisations: *realisations }
+}
+
+fn clients(clients: &validate::Clients) -> Clients<'_> {
+    let validate::Clients { connections_per_address, requests_per_second, max_connections, trusted_proxies } =
+        clients;
+    Clients {
+        connections_per_address: *connections_per_address,
+        requests_per_second: *requests_per_second,
+        max_connections: *max_connections,
+        trusted_proxies,
+    }
 }
 
 fn upstream((number, upstream): (usize, &validate::Upstream)) -> Upstream<'_> {
@@ -263,6 +339,8 @@ pullThrough: {maxSize: 200G}
 scrub: {period: 2d}
 push: {tokenSecretRef: {name: robots}, maxSize: 1Gi, publicKeys: [K], allowPlainHttp: true}
 storage: {keepFree: 3Gi}
+extras: {listings: Make, logs: false}
+serving: {tls: {secretName: cert}, clients: {requestsPerSecond: 50, trustedProxies: [10.0.0.0/8]}}
 ";
         let resources = built(change);
         let text = &resources.config_maps[0].data.as_ref().unwrap()["config.yaml"];
@@ -288,6 +366,14 @@ storage: {keepFree: 3Gi}
         assert_eq!(file["scrub"], serde_json::json!({"enabled": true, "period": "172800s"}));
         assert_eq!(file["push"]["tokenFile"], "/etc/granary/push/tokens");
         assert_eq!(file["push"]["allowPlainHttp"], true);
+        let extras =
+            serde_json::json!({"listings": "Make", "logs": false, "debuginfo": true, "realisations": true});
+        assert_eq!(file["extras"], extras);
+        let clients = serde_json::json!({"requestsPerSecond": 50, "trustedProxies": ["10.0.0.0/8"]});
+        assert_eq!(file["clients"], clients);
+        let tls =
+            serde_json::json!({"certificate": "/etc/granary/tls/tls.crt", "key": "/etc/granary/tls/tls.key"});
+        assert_eq!((&file["tls"], file["listen"]["https"].as_str()), (&tls, Some("0.0.0.0:8443")));
         let off = built("{pullThrough: {maxSize: 200Gi, enabled: false}}");
         assert!(!off.config_maps[0].data.as_ref().unwrap()["config.yaml"].contains("pullThrough"));
     }

@@ -8,7 +8,7 @@ mod volumes;
 use k8s_openapi::api::core::v1::PodSpec;
 
 use super::Settings;
-use crate::mirror::validate::{Disk, Holder, ValidatedMirror};
+use crate::mirror::validate::{Disk, Holder, Serving, ValidatedMirror};
 
 pub(super) use volumes::DATA;
 
@@ -22,7 +22,7 @@ pub(super) fn build(mirror: &ValidatedMirror, holder: &Holder, settings: &Settin
     PodSpec {
         init_containers: prepare,
         containers: vec![
-            containers::front(&settings.image, mirror.host_port),
+            containers::front(&settings.image, &mirror.serving),
             containers::agent(&settings.image),
         ],
         volumes: Some(volumes::of_pod(mirror, holder)),
@@ -48,8 +48,12 @@ pub(super) fn security_note(mirror: &ValidatedMirror) -> Option<String> {
             security::UID
         ));
     }
-    if let Some(port) = mirror.host_port {
+    let Serving { host_port, service_type: _, tls, clients: _ } = &mirror.serving;
+    if let Some(port) = host_port {
         reasons.push(format!("spec.serving.hostPort {port} is opened on the node"));
+    }
+    if let Some(port) = tls.as_ref().and_then(|tls| tls.host_port) {
+        reasons.push(format!("spec.serving.tls.hostPort {port} is opened on the node"));
     }
     (!reasons.is_empty()).then(|| {
         format!("needs a namespace with the privileged Pod Security Standard: {}", reasons.join("; "))
@@ -110,7 +114,9 @@ mod tests {
             Some(["prepare", "/srv/granary", "--owner", "64532:64532"].map(str::to_owned).to_vec())
         );
         assert!(note("{}").unwrap().contains("hostPath /data/nix"));
-        assert!(note("{serving: {hostPort: 81}}").unwrap().contains("hostPort 81"));
+        assert!(note("{serving: {hostPort: 81}}").unwrap().contains("serving.hostPort 81"));
+        let secure = note("{serving: {tls: {secretName: cert, hostPort: 444}}}").unwrap();
+        assert!(secure.contains("tls.hostPort 444") && !secure.contains("serving.hostPort"), "{secure}");
     }
 
     #[test]

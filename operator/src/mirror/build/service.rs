@@ -5,7 +5,7 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use super::{AGENT_PORT, SERVICE_PORT, of_holder as holder_metadata, of_mirror};
+use super::{AGENT_PORT, SECURE_SERVICE_PORT, SERVICE_PORT, of_holder as holder_metadata, of_mirror};
 use crate::mirror::{
     names,
     validate::{Holder, ValidatedMirror},
@@ -18,7 +18,7 @@ pub(super) fn of_holder(mirror: &ValidatedMirror, holder: &Holder) -> Service {
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".to_owned()),
             selector: Some(names::select_holder(&mirror.name, &holder.name)),
-            ports: Some(vec![port("http", SERVICE_PORT, "http"), port("agent", AGENT_PORT, "agent")]),
+            ports: Some(clients(mirror).chain([port("agent", AGENT_PORT, "agent")]).collect()),
             // Whoever asks for this holder wants this one: an answer from a pod that is just starting is better than none.
             publish_not_ready_addresses: Some(true),
             ..ServiceSpec::default()
@@ -32,13 +32,19 @@ pub(super) fn of_all(mirror: &ValidatedMirror) -> Service {
     Service {
         metadata: of_mirror(mirror),
         spec: Some(ServiceSpec {
-            type_: Some(mirror.service_type.as_str().to_owned()),
+            type_: Some(mirror.serving.service_type.as_str().to_owned()),
             selector: Some(names::select_all(&mirror.name)),
-            ports: Some(vec![port("http", SERVICE_PORT, "http")]),
+            ports: Some(clients(mirror).collect()),
             ..ServiceSpec::default()
         }),
         ..Service::default()
     }
+}
+
+/// The ports for clients.
+fn clients(mirror: &ValidatedMirror) -> impl Iterator<Item = ServicePort> {
+    let secure = mirror.serving.tls.as_ref().map(|_| port("https", SECURE_SERVICE_PORT, "https"));
+    [port("http", SERVICE_PORT, "http")].into_iter().chain(secure)
 }
 
 fn port(name: &str, number: i32, target: &str) -> ServicePort {
@@ -70,5 +76,17 @@ mod tests {
         assert!(!all.selector.as_ref().unwrap().contains_key(names::MIRROR));
         assert_eq!((all.type_.as_deref(), all.ports.as_ref().map(Vec::len)), (Some("NodePort"), Some(1)));
         assert_eq!(all.publish_not_ready_addresses, None);
+    }
+
+    #[test]
+    fn with_a_certificate_it_is_reached_by_tls_too() {
+        let resources = built("{serving: {tls: {secretName: cert}}}");
+        for service in [&resources.service, &resources.holder_services[0]] {
+            let ports = service.spec.as_ref().unwrap().ports.as_ref().unwrap();
+            let secure = ports.iter().find(|port| port.port == 443).unwrap();
+            let target = serde_json::to_value(&secure.target_port).unwrap();
+            assert_eq!((secure.name.as_deref(), target.as_str()), (Some("https"), Some("https")));
+            assert!(ports.iter().any(|port| port.port == 80));
+        }
     }
 }

@@ -8,7 +8,7 @@ use granary_crds::{
 };
 use granary_placement::{
     MirrorName,
-    report::{Refusal, Report},
+    report::{CertificateReport, Refusal, Report},
 };
 
 use super::{Now, Outcome, holder};
@@ -26,6 +26,8 @@ pub(super) const SYNCED: &str = "Synced";
 pub(super) const ACCEPTED: &str = "ArtifactsAccepted";
 /// Every upstream answers.
 pub(super) const UPSTREAMS: &str = "UpstreamsReachable";
+/// HTTPS is spoken with the certificate that was asked for. Only with `serving.tls`.
+pub(super) const CERTIFICATE: &str = "CertificateUsable";
 /// The operator leaves everything as it is.
 pub(super) const SUSPENDED: &str = "Suspended";
 
@@ -71,6 +73,9 @@ pub(super) fn all(
         accepted(&reports),
         upstreams(&reports),
     ];
+    if object.spec.serving.tls.is_some() {
+        verdicts.push(certificate(&reports));
+    }
     if matches!(outcome, Outcome::Suspended) {
         verdicts.push(verdict(
             SUSPENDED,
@@ -260,4 +265,26 @@ fn upstreams(reports: &[(&MirrorName, &Report)]) -> Verdict {
         return verdict(UPSTREAMS, None, "Waiting", "no upstream has been asked yet");
     }
     verdict(UPSTREAMS, true, "Answering", "every upstream that was asked answered")
+}
+
+fn certificate(reports: &[(&MirrorName, &Report)]) -> Verdict {
+    let certificates =
+        || reports.iter().filter_map(|(name, report)| report.certificate.as_ref().map(|said| (name, said)));
+    let failing: Vec<String> = certificates()
+        .filter_map(|(name, CertificateReport { expires, trouble })| {
+            let instead = match expires {
+                Some(expires) => format!("it goes on with the one that expires {expires}"),
+                None => "it speaks no HTTPS".to_owned(),
+            };
+            Some(format!("{name} cannot use the certificate, and {instead}: {}", trouble.as_ref()?))
+        })
+        .collect();
+    if !failing.is_empty() {
+        return verdict(CERTIFICATE, false, "NotUsable", failing.join("; "));
+    }
+    let expiries: BTreeSet<&str> = certificates().filter_map(|(_, said)| said.expires.as_deref()).collect();
+    match expiries.first() {
+        Some(first) => verdict(CERTIFICATE, true, "InUse", format!("it expires {first}")),
+        None => verdict(CERTIFICATE, None, "Waiting", "no replica has said what it has"),
+    }
 }

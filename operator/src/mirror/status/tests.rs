@@ -6,7 +6,7 @@ use granary_crds::find_condition;
 use granary_placement::{
     MirrorMap, MirrorState,
     assign::NoNode,
-    report::{PolicyReport, Refusal, RefusalReason, Report, UpstreamReport},
+    report::{CertificateReport, PolicyReport, Refusal, RefusalReason, Report, UpstreamReport},
 };
 use k8s_openapi::api::core::v1::Node;
 
@@ -242,6 +242,38 @@ fn a_failing_upstream_is_named() {
     assert_eq!(
         condition(&status, "UpstreamsReachable"),
         ("False", "UpstreamFailed", "blue-0 cannot use https://up: timed out")
+    );
+}
+
+#[test]
+fn a_certificate_is_told_of_where_one_is_asked_for() {
+    let mut world = World::good();
+    let (status, _) = world.status(1);
+    assert_eq!(find_condition(&status.conditions, "CertificateUsable"), None);
+
+    world.object = with(&world.object, "{serving: {tls: {secretName: cert}}}");
+    let (status, _) = world.status(2);
+    assert_eq!(condition(&status, "CertificateUsable").0, "Unknown", "no replica has one yet");
+    let mut says = |second, expires: Option<&str>, trouble: Option<&str>| {
+        let [expires, trouble] = [expires, trouble].map(|word| word.map(str::to_owned));
+        let certificate = Some(CertificateReport { expires, trouble });
+        world.hears("blue-0", Ok(Report { certificate, ..synced("blue-0") }), second);
+        let (status, _) = world.status(second);
+        let (holds, reason, message) = condition(&status, "CertificateUsable");
+        (holds.to_owned(), reason.to_owned(), message.to_owned())
+    };
+    let text = |words: [&str; 3]| (words[0].to_owned(), words[1].to_owned(), words[2].to_owned());
+    assert_eq!(
+        says(3, None, Some("no file")),
+        text(["False", "NotUsable", "blue-0 cannot use the certificate, and it speaks no HTTPS: no file"])
+    );
+    let until = "2027-01-01T00:00:00Z";
+    assert_eq!(says(4, Some(until), None), text(["True", "InUse", "it expires 2027-01-01T00:00:00Z"]));
+    let (holds, _, message) = says(5, Some(until), Some("no pair"));
+    assert_eq!(holds, "False");
+    assert!(
+        message.contains("goes on with the one that expires 2027-01-01") && message.contains("no pair"),
+        "{message}"
     );
 }
 

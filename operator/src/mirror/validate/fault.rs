@@ -145,7 +145,26 @@ pub enum Invalid {
         "spec.url is {0:?} for several replicas: write {{ordinal}} in it, so that each has its own, or set spec.replicas to 1"
     )]
     OneUrl(String),
-    /// A port that is none.
-    #[error("spec.serving.hostPort is {0}: it must be 1 to 65535")]
-    HostPort(i32),
+    /// A number out of range.
+    #[error("{field} is {value}: it must be {least} to {most}")]
+    Bounds {
+        /// The field.
+        field: &'static str,
+        /// What it is.
+        value: i32,
+        /// The smallest that is allowed.
+        least: i32,
+        /// The largest that is allowed.
+        most: i32,
+    },
+    /// One port of the node for two protocols.
+    #[error(
+        "spec.serving.hostPort and spec.serving.tls.hostPort are both {0}: one port cannot speak HTTP and HTTPS; give them different numbers, or leave one out"
+    )]
+    OneHostPort(u16),
+    /// A proxy's address that is none.
+    #[error(
+        "spec.serving.clients.trustedProxies: {0:?} is neither an address nor a network: write for example 10.0.0.1 or 10.0.0.0/8"
+    )]
+    Network(String),
 }

@@ -10,9 +10,12 @@ use k8s_openapi::{
 };
 
 use super::{security, volumes};
-use crate::mirror::build::{
-    AGENT_PORT, HTTP_PORT,
-    config_map::{CONFIG_DIRECTORY, CONFIG_FILE, DATA_DIRECTORY, FRONT_DIRECTORY},
+use crate::mirror::{
+    build::{
+        AGENT_PORT, HTTP_PORT, HTTPS_PORT,
+        config_map::{CONFIG_DIRECTORY, CONFIG_FILE, DATA_DIRECTORY, FRONT_DIRECTORY},
+    },
+    validate::{Serving, Tls},
 };
 
 /// nginx refuses connections from the moment it is told to end, while Services still lead to it: this is how long they need to
@@ -35,13 +38,20 @@ pub(super) fn prepare(image: &str) -> Container {
 
 /// nginx over the tree, with the configuration that the agent renders. It ends when nginx does; until there is a configuration it waits,
 /// which no liveness probe could tell from trouble.
-pub(super) fn front(image: &str, host_port: Option<u16>) -> Container {
+pub(super) fn front(image: &str, serving: &Serving) -> Container {
     let [run, tmp] = volumes::working();
+    let Serving { host_port, service_type: _, tls, clients: _ } = serving;
+    let on_host = |name, number, host_port: Option<u16>| ContainerPort {
+        host_port: host_port.map(i32::from),
+        ..port(name, number)
+    };
+    let secure = tls.as_ref().map(|Tls { secret: _, host_port }| on_host("https", HTTPS_PORT, *host_port));
+    let ports = [on_host("http", HTTP_PORT, *host_port)].into_iter().chain(secure).collect();
     Container {
         name: "front".to_owned(),
         image: Some(image.to_owned()),
         args: Some(["front", "--dir", FRONT_DIRECTORY].map(str::to_owned).to_vec()),
-        ports: Some(vec![ContainerPort { host_port: host_port.map(i32::from), ..port("http", HTTP_PORT) }]),
+        ports: Some(ports),
         readiness_probe: Some(probe("/granary/v1/healthz", "http", 2)),
         lifecycle: Some(Lifecycle {
             pre_stop: Some(LifecycleHandler {

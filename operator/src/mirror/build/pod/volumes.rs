@@ -9,10 +9,10 @@ use crate::{
     map,
     mirror::{
         build::config_map::{
-            CONFIG_DIRECTORY, CONFIG_FILE, DATA_DIRECTORY, MAP_FILE, RUN_DIRECTORY, TOKENS_FILE,
-            credentials_file,
+            CERTIFICATE_FILE, CONFIG_DIRECTORY, CONFIG_FILE, DATA_DIRECTORY, KEY_FILE, MAP_FILE,
+            RUN_DIRECTORY, TOKENS_FILE, credentials_file,
         },
-        validate::{Credentials, Disk, Holder, Push, ValidatedMirror},
+        validate::{Credentials, Disk, Holder, Push, Tls, ValidatedMirror},
     },
 };
 
@@ -76,6 +76,7 @@ fn config(mirror: &ValidatedMirror, holder: &Holder) -> Volume {
                 .into_iter()
                 .chain(credentials(mirror))
                 .chain(tokens(mirror))
+                .chain(certificate(mirror))
                 .collect(),
             ),
             default_mode: None,
@@ -87,22 +88,29 @@ fn config(mirror: &ValidatedMirror, holder: &Holder) -> Volume {
 fn credentials(mirror: &ValidatedMirror) -> impl Iterator<Item = VolumeProjection> {
     mirror.upstreams.iter().enumerate().filter_map(|(number, upstream)| {
         let Credentials { secret, key, format: _ } = upstream.credentials.as_ref()?;
-        Some(from_secret(secret, key, credentials_file(number)))
+        Some(from_secret(secret, &[(key, &credentials_file(number))]))
     })
 }
 
 fn tokens(mirror: &ValidatedMirror) -> Option<VolumeProjection> {
     let Push { secret, key, max_size: _, public_keys: _ } = mirror.push.as_ref()?;
-    Some(from_secret(secret, key, TOKENS_FILE.to_owned()))
+    Some(from_secret(secret, &[(key, TOKENS_FILE)]))
+}
+
+/// With the keys of a Secret of type `kubernetes.io/tls`.
+fn certificate(mirror: &ValidatedMirror) -> Option<VolumeProjection> {
+    let Tls { secret, host_port: _ } = mirror.serving.tls.as_ref()?;
+    Some(from_secret(secret, &[("tls.crt", CERTIFICATE_FILE), ("tls.key", KEY_FILE)]))
 }
 
 /// A Secret that is not there does not keep the pod from serving: the agent tells what it cannot do without it.
-fn from_secret(name: &str, key: &str, path: String) -> VolumeProjection {
-    let item = KeyToPath { key: key.to_owned(), path, mode: None };
+fn from_secret(name: &str, files: &[(&str, &str)]) -> VolumeProjection {
+    let item =
+        |&(key, path): &(&str, &str)| KeyToPath { key: key.to_owned(), path: path.to_owned(), mode: None };
     VolumeProjection {
         secret: Some(SecretProjection {
             name: name.to_owned(),
-            items: Some(vec![item]),
+            items: Some(files.iter().map(item).collect()),
             optional: Some(true),
         }),
         ..VolumeProjection::default()
@@ -133,17 +141,21 @@ upstreams:
 - {url: 'https://a', publicKeys: [K]}
 - {url: 'https://b', publicKeys: [K], credentialsSecretRef: {name: robot}}
 push: {tokenSecretRef: {name: robots, key: all}, maxSize: 1Gi, publicKeys: [K], allowPlainHttp: true}
+serving: {tls: {secretName: cert}}
 ";
         let sets = built(change).stateful_sets;
         let pod = sets[0].spec.as_ref().unwrap().template.spec.as_ref().unwrap();
         let volume = pod.volumes.iter().flatten().find(|volume| volume.name == "config").unwrap();
         let sources = volume.projected.as_ref().unwrap().sources.as_ref().unwrap();
         let secrets: Vec<_> = sources.iter().filter_map(|source| source.secret.as_ref()).collect();
-        assert_eq!(secrets.len(), 2);
+        assert_eq!(secrets.len(), 3);
         assert_eq!((secrets[0].name.as_str(), secrets[0].optional), ("robot", Some(true)));
         let item = &secrets[0].items.as_ref().unwrap()[0];
         assert_eq!((item.key.as_str(), item.path.as_str()), ("token", "credentials/1"));
         let item = &secrets[1].items.as_ref().unwrap()[0];
         assert_eq!((item.key.as_str(), item.path.as_str()), ("all", "push/tokens"));
+        let items = secrets[2].items.as_ref().unwrap();
+        let items: Vec<_> = items.iter().map(|item| (item.key.as_str(), item.path.as_str())).collect();
+        assert_eq!(items, [("tls.crt", "tls/tls.crt"), ("tls.key", "tls/tls.key")]);
     }
 }
