@@ -39,7 +39,7 @@ pub(super) async fn agent(
 /// Waits for another usable configuration and then ends `token`. `None`: the token was ended before.
 async fn changed(path: &Path, current: &Config, token: &CancellationToken) -> Option<Config> {
     let mut seen = fingerprint(path);
-    let mut text = std::fs::read(path).ok();
+    let in_force = std::fs::read(path).ok();
     loop {
         tokio::select! {
             () = token.cancelled() => return None,
@@ -52,8 +52,7 @@ async fn changed(path: &Path, current: &Config, token: &CancellationToken) -> Op
         }
         seen = now;
         // Kubernetes replaces all files of a volume when one of them changes: with each mirror map, and with each secret.
-        let before = std::mem::replace(&mut text, std::fs::read(path).ok());
-        if before == text {
+        if std::fs::read(path).ok() == in_force {
             continue;
         }
         match Config::load(path) {
