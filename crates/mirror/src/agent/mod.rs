@@ -41,7 +41,7 @@ use crate::push::{Push, PushError};
 use crate::retention::Retention;
 use crate::sync::Syncer;
 use crate::through::Through;
-use crate::tree::{Tree, TreeError};
+use crate::tree::{Opening, Tree, TreeError};
 use crate::wants::Wants;
 use heart::Heart;
 use misses::{Misses, Sources};
@@ -92,14 +92,11 @@ pub enum AgentError {
 /// Runs the agent until `stop`. Trouble with upstreams, the map or single artifacts is reported and does not end it.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentError> {
     let config = Arc::new(config);
-    let opening = Arc::clone(&config);
-    let tree =
-        tokio::task::spawn_blocking(move || Tree::open(&opening.directory, &opening.cache_info)).await??;
-    let tree = Arc::new(tree);
-    tree.capacity().limit(config.capacity);
-    let listener = TcpListener::bind(config.agent)
-        .await
-        .map_err(|source| AgentError::Listen { address: config.agent, source })?;
+    let begin = Arc::clone(&config);
+    let opening =
+        tokio::task::spawn_blocking(move || Opening::begin(&begin.directory, &begin.cache_info)).await??;
+    let listen = |source| AgentError::Listen { address: config.agent, source };
+    let listener = TcpListener::bind(config.agent).await.map_err(listen)?;
     let metrics = Arc::new(Metrics::new()?);
     metrics.fetch.sources(&config.upstreams);
     let client = client::build(&config.limits)?;
@@ -111,12 +108,23 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         heart: Arc::clone(&heart),
     });
     let fetcher = Fetcher::watched(config.limits.clone(), Arc::<work::Watcher>::clone(&watcher))?;
+    let tasks = TaskTracker::new();
+    let (map, doubt) = follow(&config, client, &tasks, &stop);
+    // nginx serves what is there while it is read what that is.
+    tasks.spawn(front::keep_rendered(
+        Arc::clone(&config),
+        map.clone(),
+        Arc::clone(&status),
+        Arc::clone(&metrics),
+        stop.clone(),
+    ));
+    let waiting = server::while_opening(&listener).map_err(listen)?;
+    let tree = Arc::new(tokio::task::spawn_blocking(move || opening.finish()).await??);
+    tree.capacity().limit(config.capacity);
+
     let syncer = Syncer::new(Arc::clone(&tree), fetcher.clone());
     let wants = Arc::<Wants>::default();
     let syncer = if config.has_guests() { syncer.with_guests().telling(Arc::clone(&wants)) } else { syncer };
-    let tasks = TaskTracker::new();
-
-    let (map, doubt) = follow(&config, client, &tasks, &stop);
     let sources = Sources::new(config.name.clone(), map.clone(), config.upstreams.clone(), fetcher.clone());
     let misses = Misses::new(sources, Arc::clone(&metrics));
     let through = config.pull_through.map(|settings| {
@@ -142,7 +150,6 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let upkeep =
         Upkeep::new(Arc::clone(&tree), retention, doubt, clients, Arc::clone(&status), Arc::clone(&metrics));
     let probe = Probe::new(Arc::clone(&tree), config.front(), &config.limits)?;
-    let front_metrics = Arc::clone(&metrics);
     let shared = Shared {
         config: Arc::clone(&config),
         map: map.clone(),
@@ -168,14 +175,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         let (config, tree, stop) = scrubbing;
         scrub::scrub(&config, tree, told, stop).await;
     });
-    tasks.spawn(front::keep_rendered(
-        Arc::clone(&config),
-        map.clone(),
-        Arc::clone(&status),
-        front_metrics,
-        stop.clone(),
-    ));
     tasks.spawn(beside::keep(keeper, Pace::default(), random(), stop.clone()));
+    drop(waiting);
     let server = server::serve(listener, Arc::new(shared), stop.clone());
     tasks.spawn(async move {
         if let Err(error) = server.await {

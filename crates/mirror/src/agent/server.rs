@@ -12,11 +12,11 @@ use granary_placement::report::Report;
 use http::{Method, Response, StatusCode, header};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::extras::Extras;
 use super::heart::Heart;
-use super::misses::{HOP, Misses};
+use super::misses::{HOP, Misses, unavailable};
 use super::page::Room;
 use super::probe::Probe;
 use super::status::Status;
@@ -72,6 +72,25 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     axum::serve(listener, router(shared)).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+/// Answers on this listener's port while the directory is read, until what is returned is dropped: that the process is
+/// alive, and that everything else has to wait.
+pub(super) fn while_opening(listener: &TcpListener) -> std::io::Result<DropGuard> {
+    // Both take from one queue, so that no connection is lost in between.
+    let same = std::os::fd::AsFd::as_fd(listener).try_clone_to_owned()?;
+    let listener = TcpListener::from_std(std::net::TcpListener::from(same))?;
+    let opened = CancellationToken::new();
+    let router = Router::new()
+        .route("/healthz", get(async || "ok: the directory is being read\n"))
+        .fallback(async || unavailable("the directory is being read; try again\n"));
+    let server = axum::serve(listener, router).with_graceful_shutdown(opened.clone().cancelled_owned());
+    tokio::spawn(async move {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the agent's port is lost");
+        }
+    });
+    Ok(opened.drop_guard())
 }
 
 fn router(shared: Arc<Shared>) -> Router {

@@ -6,17 +6,16 @@
 //! published.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
 
 use granary_fetch::Expected;
 use granary_nix::{Hash, HashPart, NarInfo, StorePath, served_nar_name};
 
 use super::durable::{read_narinfo, rename, sync_all, sync_directory};
 use super::index::CatalogEntry;
+use super::many::{narinfos_in, read_each};
 use super::order::references_first;
-use super::{Contents, TempFile, Tree, TreeError, canonical, disk, layout, read, write};
+use super::{Contents, Layout, TempFile, Tree, TreeError, canonical, disk, read, write};
 
 /// Narinfos that are written and synced at once.
 const AT_ONCE: usize = 1024;
@@ -65,9 +64,8 @@ impl Catalog {
         self.entries.keys()
     }
 
-    pub(super) fn insert(&mut self, hash: HashPart, text: Hash, info: &NarInfo) {
+    pub(super) fn insert(&mut self, hash: HashPart, text: Hash, expected: Expected) {
         self.remove(&hash);
-        let expected = Expected::from(info);
         for name in names(&expected) {
             self.names.entry(name).or_default().push(hash);
         }
@@ -154,7 +152,7 @@ impl Tree {
         // Only now: what is in memory is what publication relies on.
         let mut catalog = write(&self.catalog);
         for Changed { info, text: _, digest } in some {
-            catalog.insert(info.store_path.hash_part(), *digest, info);
+            catalog.insert(info.store_path.hash_part(), *digest, info.into());
         }
         Ok(())
     }
@@ -175,7 +173,7 @@ impl Tree {
             let text = info.to_text();
             self.scratch
                 .name_again(&path, &self.layout.catalog_narinfo(hash), || text.clone().into_bytes())?;
-            catalog.insert(*hash, Hash::of(text.as_bytes()), &info);
+            catalog.insert(*hash, Hash::of(text.as_bytes()), (&info).into());
             completed += 1;
         }
         if completed > 0 {
@@ -239,17 +237,16 @@ impl Tree {
 }
 
 impl Catalog {
-    /// Reads a directory of narinfos. A file that is no narinfo is left alone, and written over when it is wanted.
-    pub(super) fn load(directory: &Path) -> Result<Self, TreeError> {
+    /// Reads the directory. A file that is no narinfo is left alone, and written over when it is wanted.
+    pub(super) fn load(layout: &Layout) -> Result<Self, TreeError> {
+        let hashes = narinfos_in(&layout.catalog())?;
         let mut catalog = Self::default();
-        for entry in fs::read_dir(directory).map_err(TreeError::io("list", directory))? {
-            let entry = entry.map_err(TreeError::io("list", directory))?;
-            let Some(hash) = layout::hash_of(&entry.file_name()) else { continue };
-            if let Some(info) = read_narinfo(&entry.path()).filter(|info| info.store_path.hash_part() == hash)
-            {
-                catalog.insert(hash, Hash::of(info.to_text().as_bytes()), &info);
-            }
-        }
+        let read = |hash: &HashPart| {
+            let info = read_narinfo(&layout.catalog_narinfo(hash))
+                .filter(|info| info.store_path.hash_part() == *hash);
+            Ok(info.map(|info| (Hash::of(info.to_text().as_bytes()), Expected::from(&info))))
+        };
+        read_each(&hashes, read, |hash, (text, expected)| catalog.insert(hash, text, expected))?;
         Ok(catalog)
     }
 }

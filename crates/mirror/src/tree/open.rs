@@ -1,27 +1,39 @@
 //! Opening a tree: making what is missing, removing what a crash left, reading what is there.
 
 use std::fs::{self, File, TryLockError};
+use std::io::Read as _;
 use std::path::Path;
-use std::sync::RwLock;
+use std::sync::{Arc, RwLock};
 
-use granary_nix::{CacheInfo, NarInfo, StorePath};
+use granary_nix::{CacheInfo, HashPart, NarInfo, StorePath};
 use jiff::Timestamp;
 
 use super::catalog::Catalog;
 use super::durable::{Scratch, make_directory};
 use super::extras::Beside;
 use super::index::{Held, Index};
+use super::many::{narinfos_in, read_each};
 use super::partial::Partials;
 use super::trash::Trash;
-use super::{Layout, Tree, TreeError, disk, id, layout};
+use super::{Layout, Tree, TreeError, disk, id};
 use crate::capacity::Capacity;
 
-impl Tree {
-    /// Opens the tree at `directory`, which is made when it is not there, for this process alone.
+/// A tree that this process alone has, before it is read what is in it: nginx can serve it already.
+#[derive(Debug)]
+pub struct Opening {
+    layout: Layout,
+    id: String,
+    scratch: Arc<Scratch>,
+    partials: Arc<Partials>,
+    lock: File,
+}
+
+impl Opening {
+    /// Takes the tree at `directory`, which is made when it is not there.
     ///
     /// Temporary files of an earlier process are removed. `nix-cache-info` is written when it does not say what
-    /// `cache_info` does.
-    pub fn open(directory: &Path, cache_info: &CacheInfo) -> Result<Self, TreeError> {
+    /// `cache_info` does. Fails when another process has the tree.
+    pub fn begin(directory: &Path, cache_info: &CacheInfo) -> Result<Self, TreeError> {
         let layout = Layout::new(directory);
         for needed in [layout.nars(), layout.catalog(), layout.quarantine(), layout.trash_nars()] {
             make_directory(&needed)?;
@@ -34,14 +46,20 @@ impl Tree {
         if fs::read(layout.cache_info()).ok().as_deref() != Some(text.as_bytes()) {
             scratch.write(&layout.cache_info(), text.as_bytes())?;
         }
+        Ok(Self { layout, id, scratch, partials, lock })
+    }
+
+    /// Reads what is there, and finishes what an earlier process did not. Takes long where there is much.
+    pub fn finish(self) -> Result<Tree, TreeError> {
+        let Self { layout, id, scratch, partials, lock } = self;
         let index = RwLock::new(scan(&layout)?);
-        let catalog = RwLock::new(Catalog::load(&layout.catalog())?);
-        let kept = RwLock::new(Self::load_kept(&layout)?);
+        let catalog = RwLock::new(Catalog::load(&layout)?);
+        let kept = RwLock::new(Tree::load_kept(&layout)?);
         let trash = RwLock::new(Trash::load(&layout)?);
-        let capacity = Capacity::of(directory.to_owned());
+        let capacity = Capacity::of(layout.directory().to_owned());
         let beside = Beside::load(&layout)?;
         let gate = RwLock::default();
-        let tree = Self {
+        let tree = Tree {
             layout,
             id,
             scratch,
@@ -62,6 +80,13 @@ impl Tree {
     }
 }
 
+impl Tree {
+    /// Opens the tree at `directory` at once: [`Opening::begin`] and [`Opening::finish`].
+    pub fn open(directory: &Path, cache_info: &CacheInfo) -> Result<Self, TreeError> {
+        Opening::begin(directory, cache_info)?.finish()
+    }
+}
+
 fn lock(layout: &Layout) -> Result<File, TreeError> {
     let path = layout.lock();
     // Made once, and not held open for writing: an open file would keep an admin from remounting the disk read-only.
@@ -78,33 +103,37 @@ fn lock(layout: &Layout) -> Result<File, TreeError> {
 /// Reads what is published. A narinfo that is not in our form, or whose NAR file is not there whole, is not counted: a
 /// pass that wants it gets it again.
 fn scan(layout: &Layout) -> Result<Index, TreeError> {
-    let directory = layout.directory();
+    let hashes = narinfos_in(layout.directory())?;
     let mut index = Index::default();
-    for entry in fs::read_dir(directory).map_err(TreeError::io("list", directory))? {
-        let entry = entry.map_err(TreeError::io("list", directory))?;
-        let Some(hash) = layout::hash_of(&entry.file_name()) else { continue };
-        let path = entry.path();
-        let text = fs::read(&path).map_err(TreeError::io("read", &path))?;
-        let written = entry.metadata().and_then(|file| file.modified()).ok();
-        let at = written.and_then(|time| Timestamp::try_from(time).ok());
-        let info = NarInfo::parse(&text).ok().filter(|info| info.store_path.hash_part() == hash);
-        let held =
-            info.and_then(|info| Some((Held::of(&info, text.len(), at)?, info))).filter(|(held, _)| {
-                let nar = layout.served(&held.nar_name());
-                let found = fs::metadata(&nar);
-                if found.as_ref().is_ok_and(|found| found.modified().is_ok_and(|at| at != disk::nar_time())) {
-                    // A copy of a tree, or an older one. Without it only a download that goes on elsewhere begins anew.
-                    let _ = disk::set_nar_time(&nar);
-                }
-                found.is_ok_and(|found| found.len() == held.file_size)
-            });
-        if let Some((held, info)) = held {
-            index.insert(hash, held, info.references.iter().map(StorePath::hash_part));
-        } else {
-            tracing::warn!(path = %path.display(), "not counted: not a narinfo of ours, or its NAR file is not there");
-        }
-    }
+    read_each(
+        &hashes,
+        |hash| read_published(layout, hash),
+        |hash, (held, references)| index.insert(hash, held, references),
+    )?;
     Ok(index)
+}
+
+fn read_published(layout: &Layout, hash: &HashPart) -> Result<Option<(Held, Vec<HashPart>)>, TreeError> {
+    let path = layout.narinfo(hash);
+    let mut file = File::open(&path).map_err(TreeError::io("open", &path))?;
+    let mut text = Vec::new();
+    file.read_to_end(&mut text).map_err(TreeError::io("read", &path))?;
+    let written = file.metadata().and_then(|file| file.modified()).ok();
+    let at = written.and_then(|time| Timestamp::try_from(time).ok());
+    let info = NarInfo::parse(&text).ok().filter(|info| info.store_path.hash_part() == *hash);
+    let held = info.and_then(|info| Some((Held::of(&info, text.len(), at)?, info))).filter(|(held, _)| {
+        let nar = layout.served(&held.nar_name());
+        let found = fs::metadata(&nar);
+        if found.as_ref().is_ok_and(|found| found.modified().is_ok_and(|at| at != disk::nar_time())) {
+            // A copy of a tree, or an older one. Without it only a download that goes on elsewhere begins anew.
+            let _ = disk::set_nar_time(&nar);
+        }
+        found.is_ok_and(|found| found.len() == held.file_size)
+    });
+    if held.is_none() {
+        tracing::warn!(path = %path.display(), "not counted: not a narinfo of ours, or its NAR file is not there");
+    }
+    Ok(held.map(|(held, info)| (held, info.references.iter().map(StorePath::hash_part).collect())))
 }
 
 #[cfg(test)]

@@ -185,3 +185,36 @@ impl Drop for Running {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_on_the_disk_is_served_while_it_is_read_what_that_is() {
+    if !tools() {
+        return;
+    }
+    let (folder, client) = (folder(), client());
+    let artifacts = artifacts();
+    let [library, app, other] = &artifacts[..] else { unreachable!() };
+    let corpus = Corpus::make(folder.path(), &artifacts);
+    let upstream = Upstream::serve(&corpus.cache).await;
+    let site = Site::new(folder.path(), "lan");
+    let config = config(&site, &upstream.url, &corpus.key, &format!("storePaths: ['{}']", app.path));
+    let (code, _, error) = run(&["sync", "--config", text(&config)]);
+    assert_eq!(code, Some(0), "{error}");
+    // Whoever opens it for reading waits until somebody writes: a disk that takes its time.
+    let slow = site.tree().join(format!("{}.narinfo", other.hash_part()));
+    nix::unistd::mkfifo(&slow, nix::sys::stat::Mode::S_IRWXU).unwrap();
+
+    let mirror = Mirror::run(site, &config);
+    let status = async |url: String| Some(client.get(url).send().await.ok()?.status().as_u16());
+    let narinfo = |artifact: &Artifact| format!("{}/{}.narinfo", mirror.url(), artifact.hash_part());
+    eventually("nginx serves", async || (status(narinfo(app)).await? == 200).then_some(())).await;
+    assert_eq!(status(narinfo(library)).await, Some(200));
+    assert_eq!(corpus.nix.substitute("early", &mirror.url(), &corpus.key, &app.path).status.code(), Some(0));
+    assert_eq!(status(mirror.agent("/healthz")).await, Some(200), "it is alive");
+    assert_eq!(status(mirror.agent("/readyz")).await, Some(503));
+    assert_eq!(status(mirror.agent("/granary/v1/report")).await, Some(503));
+    drop(File::options().write(true).open(&slow).unwrap());
+    std::fs::remove_file(&slow).unwrap();
+    mirror.synced(&client).await;
+    assert_eq!(status(mirror.agent("/readyz")).await, Some(200));
+}
