@@ -3,6 +3,7 @@
 mod answer;
 mod ask;
 mod clients;
+mod decoders;
 mod download;
 mod file;
 mod pace;
@@ -26,6 +27,7 @@ use crate::watch::{Asked, Running, Watch, Watched};
 use crate::{Expected, Fault, Growth, Limits, Source, Verified, backoff, narinfo};
 use answer::{Attempt, Class, classify};
 use clients::Clients;
+use decoders::Decoders;
 use download::{Start, Target};
 use site::Site;
 use throttle::Throttle;
@@ -51,7 +53,7 @@ struct Shared {
     clients: Arc<Clients>,
     limits: Limits,
     connections: Semaphore,
-    decoders: Semaphore,
+    decoders: Decoders,
     throttle: Option<Arc<Throttle>>,
     circuits: Mutex<HashMap<BaseUrl, Circuit>>,
     watch: Arc<dyn Watch>,
@@ -69,7 +71,7 @@ impl Fetcher {
         Ok(Self(Arc::new(Shared {
             clients: Arc::new(Clients::new(limits.connect, Vec::new())?),
             connections: Semaphore::new(limits.connections.max(1)),
-            decoders: Semaphore::new(limits.decoders.max(1)),
+            decoders: Decoders::new(limits.decoders),
             throttle: limits.bandwidth.map(Throttle::new),
             limits,
             circuits: Mutex::default(),
@@ -85,7 +87,7 @@ impl Fetcher {
         Ok(Self(Arc::new(Shared {
             clients: Arc::new(Clients::new(limits.connect, Vec::new())?),
             connections: Semaphore::new(limits.connections.max(1)),
-            decoders: Semaphore::new(limits.decoders.max(1)),
+            decoders: Decoders::new(limits.decoders),
             throttle: throttle.clone(),
             limits,
             circuits: Mutex::default(),
@@ -236,12 +238,15 @@ impl Fetcher {
     }
 
     async fn check(&self, expected: Expected, path: &Path) -> Result<Verified, Fault> {
-        let _held = self.0.decoders.acquire().await.map_err(|error| local_fault(&error))?;
-        let _counted = Running::verification(&*self.0.watch);
-        let (path, watch, began) = (path.to_owned(), Arc::clone(&self.0.watch), Instant::now());
-        let check = move || File::open(&path).and_then(|inner| expected.check(Watched { inner, watch }));
-        let result = tokio::task::spawn_blocking(check).await.map_err(|error| local_fault(&error))?;
-        self.0.watch.verified(began.elapsed());
+        let (path, watch) = (path.to_owned(), Arc::clone(&self.0.watch));
+        let check = move || {
+            let (_counted, began) = (Running::verification(&*watch), Instant::now());
+            let watched = |inner| Watched { inner, watch: Arc::clone(&watch) };
+            let result = File::open(&path).and_then(|inner| expected.check(watched(inner)));
+            watch.verified(began.elapsed());
+            result
+        };
+        let result = self.0.decoders.run(check).await.map_err(|error| local_fault(&error))?;
         result.unwrap_or_else(|error| Err(disk_fault("read back a NAR file", &error)))
     }
 

@@ -10,7 +10,7 @@ mod unwell;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -34,8 +34,14 @@ pub const HOP: HeaderName = HeaderName::from_static("granary-hop");
 /// Requests that are passed on at once; one costs a connection and a chunk or two of memory.
 const AT_ONCE: usize = 64;
 /// A file up to this size is checked before its first byte is passed on, so that a source that lies or breaks off costs
-/// the client nothing. Times [`AT_ONCE`] that is 64 MiB at most.
+/// the client nothing.
 const CHECKED_FIRST: u64 = 1 << 20;
+/// Memory that a larger one takes, in KiB: what is on its way, and the connection's own buffers.
+const PASSED_ON: u32 = 512;
+/// Memory for all of them, in KiB: with more, some wait.
+const ROOM: u32 = 16 << 10;
+/// How long a request waits for that.
+const WAIT: Duration = Duration::from_secs(10);
 /// Lies that are remembered.
 const MAX_BENCHED: usize = 1024;
 
@@ -44,6 +50,7 @@ const MAX_BENCHED: usize = 1024;
 pub struct Misses {
     sources: Sources,
     slots: Arc<Semaphore>,
+    room: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     /// URLs whose bytes were wrong. Forgotten at a restart, and when there are too many.
     benched: Arc<Mutex<HashSet<String>>>,
@@ -54,8 +61,8 @@ impl Misses {
     /// With the places to ask.
     #[must_use]
     pub fn new(sources: Sources, metrics: Arc<Metrics>) -> Self {
-        let slots = Arc::new(Semaphore::new(AT_ONCE));
-        Self { sources, slots, metrics, benched: Arc::default(), unwell: Unwell::default() }
+        let (slots, room) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Semaphore::new(ROOM as usize)));
+        Self { sources, slots, room, metrics, benched: Arc::default(), unwell: Unwell::default() }
     }
 
     /// Answers a GET or HEAD for `nar/<file>`.
@@ -81,7 +88,7 @@ impl Misses {
                 Body::empty(),
             );
         }
-        let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() else {
+        let Some(permit) = self.admit(&known.expected).await else {
             self.metrics.miss(MissResult::Busy);
             return unavailable("too many NAR files are being passed on; try again\n");
         };
@@ -116,6 +123,14 @@ impl Misses {
         }
         self.metrics.miss(MissResult::Failed);
         unavailable("no source gives this NAR file now; try again\n")
+    }
+
+    /// A slot, and room in memory.
+    async fn admit(&self, expected: &Expected) -> Option<[OwnedSemaphorePermit; 2]> {
+        let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        let room = Arc::clone(&self.room).acquire_many_owned(kibibytes(expected));
+        let room = tokio::time::timeout(WAIT, room).await.ok()?.ok()?;
+        Some([slot, room])
     }
 
     async fn try_source(
@@ -191,7 +206,7 @@ impl Misses {
     }
 
     /// Counts bytes and cuts, and keeps the slot until the body has ended.
-    fn counted(&self, body: Opening, permit: OwnedSemaphorePermit) -> Body {
+    fn counted(&self, body: Opening, permit: [OwnedSemaphorePermit; 2]) -> Body {
         let metrics = Arc::clone(&self.metrics);
         Body::from_stream(body.inspect(move |chunk| {
             let _held = &permit;
@@ -205,6 +220,17 @@ impl Misses {
     fn benched(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
         self.benched.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a file takes in memory, in KiB.
+fn kibibytes(expected: &Expected) -> u32 {
+    let most = match expected.file_size {
+        Some(size) if size > CHECKED_FIRST => return PASSED_ON,
+        Some(size) => size,
+        // A source may say that it is small.
+        None => expected.most_bytes().min(CHECKED_FIRST),
+    };
+    u32::try_from(most.div_ceil(1 << 10)).unwrap_or(ROOM)
 }
 
 /// Remembers a URL whose bytes were wrong.
@@ -279,6 +305,29 @@ mod tests {
     use granary_nix::{Compression, Hash};
 
     use super::*;
+
+    #[test]
+    fn small_files_are_in_memory_and_large_ones_are_not() {
+        let expected = |file_size, nar_size| Expected {
+            compression: Compression::Xz,
+            file_hash: None,
+            file_size,
+            nar_hash: Hash::of(b"nar"),
+            nar_size,
+            content: None,
+        };
+        for (file_size, nar_size, wanted) in [
+            (Some(0), 9, 0),
+            (Some(1), 9, 1),
+            (Some(CHECKED_FIRST), 9 << 20, 1024),
+            (Some(CHECKED_FIRST + 1), 9 << 20, PASSED_ON),
+            (Some(9 << 30), 9 << 40, PASSED_ON),
+            (None, 9 << 30, 1024),
+            (None, 100 << 10, 171),
+        ] {
+            assert_eq!(kibibytes(&expected(file_size, nar_size)), wanted, "{file_size:?}");
+        }
+    }
 
     #[test]
     fn a_part_goes_only_to_whom_has_the_rest_of_these_bytes() {

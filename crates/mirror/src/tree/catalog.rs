@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use granary_fetch::Expected;
 use granary_nix::{Hash, HashPart, NarInfo, StorePath, served_nar_name};
@@ -15,7 +16,7 @@ use super::durable::{read_narinfo, rename, sync_all, sync_directory};
 use super::index::CatalogEntry;
 use super::many::{narinfos_in, read_each};
 use super::order::references_first;
-use super::{Contents, Layout, TempFile, Tree, TreeError, canonical, disk, read, write};
+use super::{Contents, TempFile, Tree, TreeError, canonical, disk, read, write};
 
 /// Narinfos that are written and synced at once.
 const AT_ONCE: usize = 1024;
@@ -238,12 +239,15 @@ impl Tree {
 
 impl Catalog {
     /// Reads the directory. A file that is no narinfo is left alone, and written over when it is wanted.
-    pub(super) fn load(layout: &Layout) -> Result<Self, TreeError> {
-        let hashes = narinfos_in(&layout.catalog())?;
+    /// `path` says where the narinfo of each artifact is in it.
+    pub(super) fn load(
+        directory: &Path,
+        path: impl Fn(&HashPart) -> PathBuf + Sync,
+    ) -> Result<Self, TreeError> {
+        let hashes = narinfos_in(directory)?;
         let mut catalog = Self::default();
         let read = |hash: &HashPart| {
-            let info = read_narinfo(&layout.catalog_narinfo(hash))
-                .filter(|info| info.store_path.hash_part() == *hash);
+            let info = read_narinfo(&path(hash)).filter(|info| info.store_path.hash_part() == *hash);
             Ok(info.map(|info| (Hash::of(info.to_text().as_bytes()), Expected::from(&info))))
         };
         read_each(&hashes, read, |hash, (text, expected)| catalog.insert(hash, text, expected))?;

@@ -53,7 +53,7 @@ impl Opening {
     pub fn finish(self) -> Result<Tree, TreeError> {
         let Self { layout, id, scratch, partials, lock } = self;
         let index = RwLock::new(scan(&layout)?);
-        let catalog = RwLock::new(Catalog::load(&layout)?);
+        let catalog = RwLock::new(Catalog::load(&layout.catalog(), |hash| layout.catalog_narinfo(hash))?);
         let kept = RwLock::new(Tree::load_kept(&layout)?);
         let trash = RwLock::new(Trash::load(&layout)?);
         let capacity = Capacity::of(layout.directory().to_owned());

@@ -25,7 +25,7 @@ pub(super) struct Trash {
 impl Trash {
     /// Reads the directory. What is no narinfo of ours is left alone.
     pub(super) fn load(layout: &Layout) -> Result<Self, TreeError> {
-        let known = Catalog::load(&layout.trash())?;
+        let known = Catalog::load(&layout.trash(), |hash| layout.trash_narinfo(hash))?;
         let mut kept = HashMap::new();
         for hash in known.hashes() {
             let Some(info) = read_narinfo(&layout.trash_narinfo(hash)) else { continue };
@@ -48,7 +48,7 @@ impl Trash {
     }
 
     pub(super) fn insert(&mut self, hash: HashPart, held: Held, info: &NarInfo) {
-        self.known.insert(hash, Hash::of(info.to_text().as_bytes()), info);
+        self.known.insert(hash, Hash::of(info.to_text().as_bytes()), info.into());
         self.kept.insert(hash, held);
     }
 
