@@ -3,16 +3,15 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use granary_mirror::tree::Layout;
 use granary_nix::{Compression, Hash, NarInfo, SecretKey, StorePath, served_nar_name};
 
 /// References of each artifact, as many as in real caches: a tree in which each has this many below it, and itself.
 const BELOW: usize = 4;
-
-/// Artifacts that share a NAR file's inode: filesystems bound the number of names.
-const LINKS: usize = 50_000;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -47,22 +46,22 @@ fn path(number: usize) -> Outcome<StorePath> {
     Ok(StorePath::parse_base_name(&format!("{part}-package-{number}.0"))?)
 }
 
-/// Writes the artifact: its narinfo twice, by one inode, and its NAR file. That has the right size and another's bytes,
-/// which nobody reads here.
+/// Writes the artifact: its narinfo twice, by one inode, and its NAR file, with the time that NAR files have. It holds what
+/// the narinfo says, so that the scrub finds nothing to do.
 fn make(layout: &Layout, key: &SecretKey, number: usize, count: usize) -> Outcome<()> {
     let below = number * BELOW + 1..(number * BELOW + 1 + BELOW).min(count);
     let mut references: Vec<StorePath> = below.chain([number]).map(path).collect::<Outcome<_>>()?;
     references.sort();
-    let nar = format!("{:64}", number / LINKS);
-    let file_hash = Hash::of(format!("file {number}").as_bytes());
+    let nar = format!("{number:64}");
+    let hash = Hash::of(nar.as_bytes());
     let mut info = NarInfo {
         store_path: path(number)?,
-        url: served_nar_name(file_hash, Compression::Xz),
-        compression: Compression::Xz,
-        file_hash: Some(file_hash),
+        url: served_nar_name(hash, Compression::None),
+        compression: Compression::None,
+        file_hash: Some(hash),
         file_size: Some(nar.len() as u64),
-        nar_hash: Hash::of(format!("nar {number}").as_bytes()),
-        nar_size: 1000,
+        nar_hash: hash,
+        nar_size: nar.len() as u64,
         references,
         deriver: None,
         system: None,
@@ -73,12 +72,7 @@ fn make(layout: &Layout, key: &SecretKey, number: usize, count: usize) -> Outcom
     let hash = info.store_path.hash_part();
     fs::write(layout.narinfo(&hash), info.to_text())?;
     fs::hard_link(layout.narinfo(&hash), layout.catalog_narinfo(&hash))?;
-    // Whoever comes first makes the file that the others link to.
-    let shared = layout.state().join(format!("shared-{}", number / LINKS));
-    let served = layout.served(&info.url);
-    if fs::hard_link(&shared, &served).is_err() {
-        fs::write(&served, &nar)?;
-        let _ = fs::hard_link(&served, &shared);
-    }
-    Ok(())
+    let mut file = fs::File::create(layout.served(&info.url))?;
+    file.write_all(nar.as_bytes())?;
+    Ok(file.set_modified(UNIX_EPOCH + Duration::from_secs(1))?)
 }

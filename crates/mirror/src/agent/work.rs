@@ -84,6 +84,11 @@ impl Observer for Watcher {
     }
 }
 
+/// A pass that takes no longer costs nothing to speak of.
+const SHORT: Duration = Duration::from_secs(1);
+/// The longest pause between two passes.
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+
 /// Passes until `stop`. `wake` ends a pause: something that was here is missing.
 pub(super) async fn work(
     config: &Config,
@@ -97,6 +102,7 @@ pub(super) async fn work(
     let mut last: Option<Arc<CompiledMap>> = None;
     let mut first = true;
     loop {
+        let mut pause = config.sync_every;
         let current = map.borrow_and_update().clone();
         if let Some((epoch, job)) = job_of(config, current.as_deref()) {
             watcher.status.begin(epoch, &job, first || asks_other(last.as_deref(), current.as_deref()));
@@ -118,15 +124,28 @@ pub(super) async fn work(
                 continue;
             };
             tell(watcher, &outcome, started);
+            pause = pause_after(config.sync_every, &outcome, started.elapsed());
             upkeep.after_pass(outcome.demand).await;
         }
         tokio::select! {
             () = stop.cancelled() => return,
             () = changed(&mut map) => {}
             () = wake.notified() => {}
-            () = sleep(config.sync_every) => {}
+            () = sleep(pause) => {}
         }
     }
+}
+
+/// How long nothing is done after a pass. One over very much that found nothing to do is not begun again soon, so that it takes
+/// a hundredth of a core: what a mirror holds does not change by itself, the scrub finds what rots, and whatever asks for
+/// something else, or misses something, ends the pause.
+fn pause_after(every: Duration, outcome: &PassOutcome, took: Duration) -> Duration {
+    let PassOutcome { policies: _, refused, upstreams: _, published, published_bytes: _, demand: _ } =
+        outcome;
+    if *published > 0 || !refused.is_empty() || !outcome.is_synced() {
+        return every;
+    }
+    every.max(took.saturating_sub(SHORT).saturating_mul(100).min(LONGEST_PAUSE))
 }
 
 fn tell(watcher: &Watcher, outcome: &PassOutcome, started: Instant) {
@@ -191,5 +210,28 @@ async fn asks_otherwise(map: &mut Current, current: Option<&CompiledMap>) {
 async fn changed(map: &mut Current) {
     if map.changed().await.is_err() {
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use granary_placement::report::PolicyReport;
+
+    use super::super::status::unresolved;
+    use super::*;
+
+    #[test]
+    fn a_long_pass_that_found_nothing_to_do_is_not_begun_again_soon() {
+        let every = Duration::from_secs(30);
+        let policy = PolicyReport { synced: true, ..unresolved("stable") };
+        let outcome = || PassOutcome { policies: vec![policy.clone()], ..PassOutcome::default() };
+        let pause =
+            |outcome: &PassOutcome, seconds| pause_after(every, outcome, Duration::from_secs(seconds));
+        assert_eq!(pause(&outcome(), 0), every);
+        assert_eq!(pause(&outcome(), 1), every);
+        assert_eq!(pause(&outcome(), 6), Duration::from_secs(500));
+        assert_eq!(pause(&outcome(), 10_000), LONGEST_PAUSE);
+        assert_eq!(pause(&PassOutcome { published: 1, ..outcome() }, 6), every);
+        assert_eq!(pause(&PassOutcome { policies: vec![unresolved("new")], ..outcome() }, 6), every);
     }
 }

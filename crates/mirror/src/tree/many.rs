@@ -83,9 +83,9 @@ mod tests {
         for count in [0, 1, PART - 1, PART, PART + 1, 20 * PART + 7] {
             let hashes = hashes(count);
             let mut taken = HashMap::new();
-            let read = |hash: &HashPart| Ok((hash.to_string() > "8").then(|| hash.to_string()));
+            let read = |hash: &HashPart| Ok((hash.to_string().as_str() > "8").then(|| hash.to_string()));
             read_each(&hashes, read, |hash, text| assert!(taken.insert(hash, text).is_none())).unwrap();
-            let wanted = hashes.iter().filter(|hash| hash.to_string() > "8").count();
+            let wanted = hashes.iter().filter(|hash| hash.to_string().as_str() > "8").count();
             assert_eq!(taken.len(), wanted, "{count}");
             assert!(taken.iter().all(|(hash, text)| hash.to_string() == *text));
         }
