@@ -41,6 +41,7 @@ enum Per {
 
 /// Measures narinfos, absent narinfos and NARs.
 pub fn rows(corpus: &Corpus, mirror: &Path, scratch: &Path) -> Result<Vec<Row>> {
+    println!("  {}", super::ncps::skipped());
     let tree = scratch.join("tree");
     let upstream = PlainNginx::start(&corpus.cache("xz"), &scratch.join("upstream"))?;
     let front = Front::start(corpus, mirror, &upstream, &tree, scratch)?;

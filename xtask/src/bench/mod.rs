@@ -5,6 +5,7 @@ mod front;
 mod measure;
 mod memory;
 mod mirror;
+mod ncps;
 mod peak;
 mod server;
 mod start;
