@@ -39,7 +39,7 @@ const CHECKED_FIRST: u64 = 1 << 20;
 /// Memory that a larger one takes, in KiB: what is on its way, and the connection's own buffers.
 const PASSED_ON: u32 = 512;
 /// Memory for all of them, in KiB: with more, some wait.
-const ROOM: u32 = 16 << 10;
+const ROOM: u32 = 12 << 10;
 /// How long a request waits for that.
 const WAIT: Duration = Duration::from_secs(10);
 /// Lies that are remembered.
