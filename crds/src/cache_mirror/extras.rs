@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct Extras {
     /// Listings of the files in each artifact, `<hash>.ls`. `Mirror`: as the upstreams have them; `Make`: made from the NAR where no
-    /// upstream has one; `Off`: none. Default: Mirror.
+    /// upstream has one; `Never`: none. Default: Mirror.
     #[serde(default)]
     pub listings: Listings,
 
@@ -35,7 +35,7 @@ pub enum Listings {
     /// From the upstreams, and where they have none from the NAR.
     Make,
     /// There are none.
-    Off,
+    Never,
 }
 
 fn default_kept() -> bool {
@@ -51,7 +51,7 @@ impl Listings {
         match self {
             Self::Mirror => "Mirror",
             Self::Make => "Make",
-            Self::Off => "Off",
+            Self::Never => "Never",
         }
     }
 }

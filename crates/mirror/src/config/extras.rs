@@ -26,7 +26,7 @@ pub enum Listings {
     /// From the upstreams, and where they have none from the NAR, which is read for it.
     Make,
     /// There are none.
-    Off,
+    Never,
 }
 
 impl Default for Extras {

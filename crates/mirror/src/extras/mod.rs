@@ -79,7 +79,7 @@ impl Keeper {
     pub fn wants(&self, kind: ExtraKind) -> bool {
         let Extras { listings, logs, debuginfo, realisations } = self.wants;
         match kind {
-            ExtraKind::Listing => listings != Listings::Off,
+            ExtraKind::Listing => listings != Listings::Never,
             ExtraKind::Log => logs,
             ExtraKind::DebugInfo => debuginfo,
             ExtraKind::Realisation | ExtraKind::BuildTrace => realisations,

@@ -198,13 +198,15 @@ async fn what_is_on_the_disk_is_served_while_it_is_read_what_that_is() {
     let upstream = Upstream::serve(&corpus.cache).await;
     let site = Site::new(folder.path(), "lan");
     let config = config(&site, &upstream.url, &corpus.key, &format!("storePaths: ['{}']", app.path));
-    let (code, _, error) = run(&["sync", "--config", text(&config)]);
-    assert_eq!(code, Some(0), "{error}");
+    let same = Site { name: site.name.clone(), base: site.base.clone(), ..site };
+    let mut mirror = Mirror::run(site, &config);
+    mirror.synced(&client).await;
+    assert_eq!(mirror.stop(), Some(0), "{}", mirror.log());
     // Whoever opens it for reading waits until somebody writes: a disk that takes its time.
-    let slow = site.tree().join(format!("{}.narinfo", other.hash_part()));
+    let slow = same.tree().join(format!("{}.narinfo", other.hash_part()));
     nix::unistd::mkfifo(&slow, nix::sys::stat::Mode::S_IRWXU).unwrap();
 
-    let mirror = Mirror::run(site, &config);
+    let mirror = Mirror::run(same, &config);
     let status = async |url: String| Some(client.get(url).send().await.ok()?.status().as_u16());
     let narinfo = |artifact: &Artifact| format!("{}/{}.narinfo", mirror.url(), artifact.hash_part());
     eventually("nginx serves", async || (status(narinfo(app)).await? == 200).then_some(())).await;

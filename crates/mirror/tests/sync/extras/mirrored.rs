@@ -104,7 +104,7 @@ async fn what_is_not_wanted_is_neither_asked_for_nor_made() {
     let mut cache = Cache::new("test-1");
     let path = debug(&mut cache, "app-debug");
     cache.get(&path).info.deriver = Some(derivation("app"));
-    let off = Extras { listings: Listings::Off, logs: false, debuginfo: false, realisations: false };
+    let off = Extras { listings: Listings::Never, logs: false, debuginfo: false, realisations: false };
     let scene = Scene::new(off, cache).await;
     assert_eq!(scene.keeper.complete(&path.hash_part()).await, Completed::default());
     for name in [&listing_name(&path), &format!("log/{}", derivation("app").base_name())] {
