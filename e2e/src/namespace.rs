@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use nix::sys::signal::{SigSet, Signal};
 
 pub use leftovers::remove_leftovers;
 
@@ -63,9 +64,16 @@ pub fn enter() -> Result<Role> {
     if std::process::id() == 1 {
         return init::run().map(Role::Finished);
     }
+    // Blocked by the two that came before, and inherited by all that is started from here.
+    signals().thread_unblock().context("cannot unblock signals")?;
     let name = name.into_string().ok().with_context(|| format!("{INSIDE} is not UTF-8"))?;
     let dir = env::var_os(RUN_DIR).with_context(|| format!("{INSIDE} is set but {RUN_DIR} is not"))?;
     Ok(Role::Inside(Run { name, dir: dir.into() }))
+}
+
+/// What the supervisor and the init read instead of obeying.
+fn signals() -> SigSet {
+    [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect()
 }
 
 /// The exit code of a process: its own, or 128 and the signal's number, as shells have it.

@@ -34,3 +34,14 @@ fn a_killed_supervisor_leaves_no_process_and_the_next_start_tidies_up() {
     assert_eq!(cluster.cgroups(), Vec::<PathBuf>::new());
     assert!(!cluster.run_dir().exists(), "{} is left", cluster.run_dir().display());
 }
+
+#[test]
+fn a_cluster_ends_with_the_command_that_wanted_it() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGKILL] {
+        let Some(cluster) = Up::start_below_xtask() else { return };
+        cluster.signal(signal);
+        cluster.gone();
+        assert_eq!(cluster.cgroups(), Vec::<PathBuf>::new(), "{signal}");
+        assert!(!cluster.run_dir().exists(), "{signal}: {} is left", cluster.run_dir().display());
+    }
+}

@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::guard::{Group, Watcher};
 use crate::setup::{self, Ready, Session};
 use crate::{cargo, job, paths};
 
@@ -77,12 +78,15 @@ fn kept(session: &Session, ready: &Ready, demo: &Command) -> Result<ExitCode> {
         .stderr(output)
         .spawn()
         .context("cannot start the demo")?;
+    // Until its story is over it is ours to end.
+    let watcher = Watcher::over(Group::of(&child)?)?;
     let mut shown = 0;
     loop {
         // Asked first, so that nothing that is said before the end is missed.
         let ended = child.try_wait()?;
         shown += show(&log, shown)?;
         if let Some(status) = ended {
+            watcher.dismiss();
             bail!("the demo ended with {status}; what it said is in {}", log.display());
         }
         if file.exists() {
@@ -90,6 +94,7 @@ fn kept(session: &Session, ready: &Ready, demo: &Command) -> Result<ExitCode> {
         }
         std::thread::sleep(Duration::from_millis(200));
     }
+    watcher.dismiss();
     println!(
         "\nThe cluster stays up.\n  \
          cargo xtask shell                                        a shell in it\n  \

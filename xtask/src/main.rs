@@ -10,6 +10,7 @@ mod corpus;
 mod demo;
 mod fuzz;
 mod go_tools;
+mod guard;
 mod images;
 mod job;
 mod key;
@@ -19,6 +20,7 @@ mod setup;
 mod tell;
 mod test;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -37,6 +39,32 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Work(Work),
+    /// Opens a shell, or runs one command, in the cluster that `demo --keep` left up.
+    Shell {
+        /// The command; a shell when absent.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// Runs a command so that nothing that it starts outlives this one.
+    #[command(hide = true)]
+    Guarded {
+        /// The command.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// Waits for the end of its input, and ends the process group then.
+    #[command(hide = true, name = guard::WATCH)]
+    Watch {
+        /// The id of the group.
+        group: u32,
+    },
+}
+
+/// What starts other programs, and leaves none.
+#[derive(Subcommand)]
+enum Work {
     /// Runs every check and test, and prints the count on the last line.
     Test {
         /// Only tests whose names contain one of these; the checks are left out then.
@@ -44,12 +72,6 @@ enum Command {
     },
     /// Shows the whole on a cluster of three nodes that it makes for itself.
     Demo(demo::Options),
-    /// Opens a shell, or runs one command, in the cluster that `demo --keep` left up.
-    Shell {
-        /// The command; a shell when absent.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        command: Vec<String>,
-    },
     /// Ends the cluster that `demo --keep` left up.
     Down,
     /// Installs and builds what `test` and `demo` need, and says where it is.
@@ -84,17 +106,28 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode> {
-    let session = Session::open()?;
     match cli.command {
-        Command::Test { filters } => Ok(test::command(&session, &filters)),
-        Command::Demo(options) => demo::command(&session, &options),
-        Command::Shell { command } => demo::shell(&session, &command),
-        Command::Down => demo::down(&session),
-        Command::Setup { base } => setup::command(&session, base),
-        Command::Images { out } => images::command(&session, out.as_deref()),
-        Command::Bench(options) => bench::command(&session, &options),
-        Command::Fuzz(options) => fuzz::command(&session, &options),
-        Command::Crds => {
+        Command::Work(_) | Command::Guarded { .. } if !guard::is_guarded() => guard::again(),
+        Command::Work(command) => work(command),
+        Command::Guarded { command } => guard::become_program(&command),
+        // The terminal is its own, and what it starts is what the user types.
+        Command::Shell { command } => demo::shell(&Session::open()?, &command),
+        Command::Watch { group } => guard::watch(group),
+    }
+}
+
+fn work(command: Work) -> Result<ExitCode> {
+    guard::obey_signals()?;
+    let session = Session::open()?;
+    match command {
+        Work::Test { filters } => Ok(test::command(&session, &filters)),
+        Work::Demo(options) => demo::command(&session, &options),
+        Work::Down => demo::down(&session),
+        Work::Setup { base } => setup::command(&session, base),
+        Work::Images { out } => images::command(&session, out.as_deref()),
+        Work::Bench(options) => bench::command(&session, &options),
+        Work::Fuzz(options) => fuzz::command(&session, &options),
+        Work::Crds => {
             cargo::crds(&session, "write")?;
             Ok(ExitCode::SUCCESS)
         }

@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
@@ -18,10 +18,7 @@ use super::exit_code;
 /// for processes that it started.
 pub fn run() -> Result<ExitCode> {
     mounts()?;
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        signals.add(signal);
-    }
+    let signals = super::signals();
     signals.thread_block().context("cannot block signals")?;
     let program = env::current_exe().context("cannot tell the path of this program")?;
     let child =

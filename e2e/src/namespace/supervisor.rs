@@ -23,10 +23,7 @@ pub fn run() -> Result<ExitCode> {
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
 
     // From here on signals are read, not obeyed, so that the cgroups are removed also after a Ctrl-C.
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        signals.add(signal);
-    }
+    let signals = super::signals();
     signals.thread_block().context("cannot block signals")?;
     let mut child = unshare(&name, &dir)?;
     let status = wait(&mut child, &dir, &signals);

@@ -16,12 +16,27 @@ use nix::unistd::Pid;
 pub struct Up {
     pub cache: tempfile::TempDir,
     child: RefCell<Child>,
+    supervisor: String,
     mounts: usize,
 }
 
 impl Up {
     /// Starts one with these options; `None`: the tools are not there, and need not be.
     pub fn start(options: &[&OsStr]) -> Option<Self> {
+        Self::start_with(options, command)
+    }
+
+    /// The same as the work of `cargo xtask`, which [`Up::signal`] then reaches, and nothing else.
+    pub fn start_below_xtask() -> Option<Self> {
+        Self::start_with(&[], |cache| {
+            let mut xtask = Command::new(std::env::var_os("GRANARY_XTASK").unwrap());
+            xtask.args(["guarded", env!("CARGO_BIN_EXE_granary-e2e")]);
+            xtask.env("GRANARY_CACHE", cache).stdin(Stdio::null());
+            xtask
+        })
+    }
+
+    fn start_with(options: &[&OsStr], command: impl Fn(&Path) -> Command) -> Option<Self> {
         if std::env::var_os("GRANARY_BIN").is_none() {
             assert!(std::env::var_os("GRANARY_REQUIRE_TOOLS").is_none(), "GRANARY_BIN is not set");
             println!("skipped: run cargo xtask test");
@@ -33,13 +48,14 @@ impl Up {
         let ready = cache.path().join("ready.json");
         let child =
             command(cache.path()).arg("up").arg("--ready-file").arg(&ready).args(options).spawn().unwrap();
-        let up = Self { cache, child: child.into(), mounts };
+        let mut up = Self { cache, child: child.into(), supervisor: String::new(), mounts };
         let start = Instant::now();
         while !ready.exists() {
             assert!(up.child.borrow_mut().try_wait().unwrap().is_none(), "the cluster did not start");
             assert!(start.elapsed() < Duration::from_mins(2), "no cluster within two minutes");
             thread::sleep(Duration::from_millis(100));
         }
+        up.supervisor = up.ready()["supervisor"].to_string();
         Some(up)
     }
 
@@ -48,7 +64,7 @@ impl Up {
         serde_json::from_slice(&fs::read(self.cache.path().join("ready.json")).unwrap()).unwrap()
     }
 
-    /// Sends the supervisor a signal and waits for its end.
+    /// Sends the process that was started a signal and waits for its end.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.borrow().id()).unwrap();
         kill(Pid::from_raw(pid), signal).unwrap();
@@ -81,7 +97,7 @@ impl Up {
 
     /// The control groups of the run.
     pub fn cgroups(&self) -> Vec<PathBuf> {
-        let prefix = format!("granary-{}-", self.child.borrow().id());
+        let prefix = format!("granary-{}-", self.supervisor);
         let roots = fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
         let roots: Vec<PathBuf> = roots.chain([PathBuf::from("/sys/fs/cgroup")]).collect();
         let all = roots.iter().filter_map(|root| fs::read_dir(root).ok()).flatten().flatten();
@@ -92,7 +108,7 @@ impl Up {
 
     /// The folder of the run.
     pub fn run_dir(&self) -> PathBuf {
-        self.cache.path().join("run").join(self.child.borrow().id().to_string())
+        self.cache.path().join("run").join(&self.supervisor)
     }
 }
 

@@ -58,7 +58,7 @@ fn run(context: &Context, name: &str, mut test: Command) -> Result<Counts> {
     test.arg("--").args(context.filters);
     context.ready.apply(session, &mut test);
     // A test that finds one of its tools missing fails, instead of being left out.
-    test.env("GRANARY_REQUIRE_TOOLS", "1");
+    test.env("GRANARY_REQUIRE_TOOLS", "1").env("GRANARY_XTASK", std::env::current_exe()?);
     session.tell.say(&format!("{name} ..."));
     let ended = job::run(&session.tell, &session.cache.logs(), name, &mut test)?;
     let log = String::from_utf8_lossy(&fs::read(&ended.log)?).into_owned();
