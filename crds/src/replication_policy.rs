@@ -9,6 +9,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::duration::Duration;
 use crate::rules;
 
 /// The largest number of copies that a policy may ask for.
@@ -56,6 +57,12 @@ pub struct ReplicationPolicySpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["topologyKey".into()]))]
     pub spread: Vec<Spread>,
 
+    /// How long artifacts stay on a mirror that no policy wants any more, such as those of a channel's revision that is kept no
+    /// longer. A mirror goes by the longest periods of the policies that select it. Absent: nothing is ever removed from the
+    /// mirrors that this policy selects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
+
     /// Leaves the copies as they are: nothing new is copied for this policy, nothing is removed. Default: false.
     #[serde(default)]
     pub suspend: bool,
@@ -64,12 +71,53 @@ pub struct ReplicationPolicySpec {
 /// What must be kept.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.storePaths) || has(self.channels)").message("nothing is asked for: name storePaths, channels or both"))]
 pub struct Artifacts {
     /// Store paths, 1 to 1000, each once: `/nix/store/<hash>-<name>`. Everything that they refer to is kept as well: the closure.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 1000), inner(length(max = 255)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[x_kube(validation = Rule::new(rules::STORE_PATHS).message(rules::STORE_PATHS_MESSAGE))]
     pub store_paths: Vec<String>,
+
+    /// Channels, 1 to 50, each URL once. Everything that their newest revisions list is kept, with its closure.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 50))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["url".into()]))]
+    pub channels: Vec<Channel>,
+}
+
+/// A channel whose revisions are kept.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Channel {
+    /// The channel's URL, for example `https://channels.nixos.org/nixos-26.05`: `<url>/store-paths.xz` lists the store paths
+    /// of its newest revision. The last part is the channel's name.
+    #[schemars(length(max = 400))]
+    #[x_kube(validation = Rule::new(rules::CHANNEL_URL).message(rules::CHANNEL_URL_MESSAGE))]
+    pub url: String,
+
+    /// How many complete revisions are kept, the newest first, 1 to 100. An older one stays until enough newer ones are complete.
+    /// Default: 1.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 100))]
+    pub keep: i32,
+}
+
+fn one() -> i32 {
+    1
+}
+
+/// How long artifacts stay that no policy wants any more. Nothing that a policy wants is ever removed.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Retention {
+    /// Published, after the last policy stopped wanting them: a whole number and a unit, for example `14d`.
+    pub grace_after_unreferenced: Duration,
+
+    /// Their NAR files in the trash after that, from where they come back without a download should a policy want them again,
+    /// for example `7d`. The narinfos stay there for 30 days, so that a client that remembers one still gets its NAR, fetched anew.
+    pub trash: Duration,
 }
 
 /// How many copies.

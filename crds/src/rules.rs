@@ -13,6 +13,10 @@ pub const UPSTREAM_URL: &str =
     r"self.matches(r'^https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~%-]+)*$')";
 pub const UPSTREAM_URL_MESSAGE: &str = "not the URL of a binary cache: write http://host[:port][/path] or https://…, without a trailing slash, a query, a user name or a password";
 
+/// The URL of a channel.
+pub const CHANNEL_URL: &str = r"self.matches(r'^https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~%-]+)*/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$')";
+pub const CHANNEL_URL_MESSAGE: &str = "not the URL of a channel: write http://host[:port]/…/name or https://…, for example https://channels.nixos.org/nixos-26.05, without a trailing slash or a query";
+
 /// A list of Nix public keys: name, colon, 32 bytes in base64.
 pub const PUBLIC_KEYS: &str = r"self.all(k, k.matches(r'^[A-Za-z0-9._-]+:[A-Za-z0-9+/]{43}=$'))";
 pub const PUBLIC_KEYS_MESSAGE: &str = "not a Nix public key: write name:base64 as in nix.conf's trusted-public-keys, for example cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=";

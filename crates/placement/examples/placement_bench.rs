@@ -60,6 +60,8 @@ fn map(mirrors: u32, zones: u32, policies: u32) -> Result<MirrorMap, Box<dyn std
         target: 3,
         spread: vec![Spread { topology_key: TopologyKey::Region, min: 2 }],
         store_paths: Vec::new(),
+        channels: Vec::new(),
+        retention: None,
     };
     let policies = (0..policies).map(policy).collect();
     Ok(MirrorMap { epoch: 1, namespace: "bench".to_owned(), mirrors, policies, table_hash: String::new() })

@@ -27,7 +27,7 @@ pub mod table;
 
 pub use compiled::CompiledMap;
 pub use entries::Entries;
-pub use map::{MapError, Mirror, MirrorMap, MirrorState, Policy, Spread, TopologyKey};
+pub use map::{Channel, MapError, Mirror, MirrorMap, MirrorState, Policy, Retention, Spread, TopologyKey};
 pub use name::{MirrorName, NameError};
 pub use partition::{PARTITIONS, Partition};
 pub use shortfall::Shortfall;

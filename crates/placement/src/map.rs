@@ -5,10 +5,12 @@
 
 mod check;
 mod content;
+mod wants;
 
 use serde::{Deserialize, Serialize};
 
 pub use check::MapError;
+pub use wants::{Channel, Retention};
 
 use crate::name::MirrorName;
 
@@ -18,6 +20,10 @@ pub const MAX_MIRRORS: usize = 1000;
 pub const MAX_POLICIES: usize = 256;
 /// Most roots in one policy.
 pub const MAX_STORE_PATHS: usize = 1000;
+/// Most channels in one policy.
+pub const MAX_CHANNELS: usize = 50;
+/// Most revisions of a channel that are kept.
+pub const MAX_KEEP: u16 = 100;
 /// Most copies that a policy can ask for.
 pub const MAX_TARGET: u8 = 8;
 /// Largest map that is read, in bytes of JSON.
@@ -118,6 +124,12 @@ pub struct Policy {
     /// The roots, full store paths, sorted; their closure is what is placed.
     #[serde(default)]
     pub store_paths: Vec<String>,
+    /// Channels, sorted by URL: what their kept revisions list are roots too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<Channel>,
+    /// How long artifacts stay that no policy wants any more; without it they stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
 }
 
 /// The copies of an artifact stand in at least `min` different domains of the kind `topology_key`.
@@ -209,6 +221,8 @@ pub(crate) mod tests {
                 "/nix/store/00000000000000000000000000000000-a".into(),
                 "/nix/store/11111111111111111111111111111111-b".into(),
             ],
+            channels: vec![Channel { url: "https://channels.nixos.org/nixos-26.05".into(), keep: 3 }],
+            retention: Some(Retention { grace_seconds: 14 * 86_400, trash_seconds: 7 * 86_400 }),
         };
         MirrorMap {
             epoch: 7,

@@ -7,6 +7,7 @@
 mod api;
 mod bad_input;
 mod case;
+mod channels;
 mod cluster;
 mod farm;
 mod mission;
@@ -77,6 +78,7 @@ fn cases() -> Vec<Case> {
         bad_input::cases(),
         refusals::cases(),
         settings::cases(),
+        channels::cases(),
         unreadable::cases(),
         objects::cases(),
         operator::cases(),

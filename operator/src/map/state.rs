@@ -66,6 +66,8 @@ mod tests {
             target: 1,
             spread: vec![],
             store_paths: vec![],
+            channels: Vec::new(),
+            retention: None,
         }
     }
 

@@ -40,6 +40,8 @@ impl Scene {
             target: 2,
             spread: vec![],
             store_paths: vec![ROOT.into()],
+            channels: Vec::new(),
+            retention: None,
         };
         let placed = Placed {
             epoch: 5,

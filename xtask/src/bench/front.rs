@@ -285,6 +285,8 @@ fn three_mirrors(corpus: &Corpus) -> Result<CompiledMap> {
         target: 3,
         spread: Vec::new(),
         store_paths: corpus.roots.clone(),
+        channels: Vec::new(),
+        retention: None,
     };
     let map = MirrorMap {
         epoch: 1,

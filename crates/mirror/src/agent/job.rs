@@ -1,47 +1,116 @@
-//! From the configuration and the map to what a pass is asked to do. Pure.
+//! From the configuration and the map to what a pass is asked to do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use granary_fetch::{Access, Source, SourceKind};
 use granary_nix::StorePath;
-use granary_placement::{CompiledMap, MirrorName, Table};
+use granary_placement::{Channel, CompiledMap, MirrorName, Policy, Table};
 
-use crate::sync::{Assigned, Job, PartitionSet, PolicyJob, trust_of};
+use crate::channels::{Followed, Taken};
+use crate::config::{Config, Wanted};
+use crate::retention::machine::Rules;
+use crate::sync::{Assigned, Job, PartitionSet, PolicyJob, Roots, trust_of};
 
 /// The policy's name in LAN mode, where there is only one.
 pub const LAN_POLICY: &str = "storePaths";
 
+/// What is to be done now.
+#[derive(Debug)]
+pub struct Task {
+    /// By which epoch of the map; 0 without a map.
+    pub epoch: u64,
+    /// What the pass is asked to do.
+    pub job: Job,
+    /// How long what nobody wants stays; `None`: for ever.
+    pub rules: Option<Rules>,
+    /// For each policy of the job, the revisions whose lists are among its roots.
+    pub taken: Vec<Taken>,
+}
+
+/// What is to be done. `None`: there is no map yet. Blocks on the disk, where the lists of channels are.
+pub fn task(config: &Config, map: Option<&CompiledMap>, followed: &Followed) -> Option<Task> {
+    let own = &config.name;
+    let mut task = match (&config.wanted, map) {
+        (Wanted::Roots(roots), _) => {
+            let job = of_roots(roots, &config.upstreams);
+            Task { epoch: 0, job, rules: config.retention, taken: Vec::new() }
+        }
+        (Wanted::Map(_), Some(map)) => {
+            let rules = config.retention.or_else(|| rules(map, own));
+            followed.adopt(channels(map, own, rules.is_some()));
+            let (job, taken) = of_map(map, own, &config.upstreams, &|policy| roots(policy, followed));
+            Task { epoch: map.map().epoch, job, rules, taken }
+        }
+        (Wanted::Map(_), None) => return None,
+    };
+    // Nobody else needs to know what is wanted altogether.
+    if task.rules.is_none() {
+        task.job.elsewhere = None;
+    }
+    Some(task)
+}
+
+/// The longest periods of the policies that select this mirror. One without any keeps everything.
+fn rules(map: &CompiledMap, own: &MirrorName) -> Option<Rules> {
+    let periods = map.map().policies_of(own).map(|policy| policy.retention);
+    let longest = periods.reduce(|one, other| Some(one?.longest(other?)))??;
+    let (grace, trash) =
+        (Duration::from_secs(longest.grace_seconds), Duration::from_secs(longest.trash_seconds));
+    Some(Rules { grace, trash })
+}
+
+/// The channels that matter here: those of the policies that select this mirror, and where something may go, of all.
+fn channels<'m>(map: &'m CompiledMap, own: &'m MirrorName, all: bool) -> impl Iterator<Item = &'m Channel> {
+    let policies = map.map().policies.iter().filter(move |policy| all || policy.mirrors.contains(own));
+    policies.flat_map(|policy| &policy.channels)
+}
+
+/// A policy's roots, and the revisions that some of them are of.
+fn roots(policy: &Policy, followed: &Followed) -> (Roots, Taken) {
+    let (mut roots, taken) = followed.take(&policy.channels);
+    // The map was checked, so every root is a store path.
+    roots.named = policy.store_paths.iter().filter_map(|root| StorePath::parse(root).ok()).collect();
+    (roots, taken)
+}
+
 /// LAN mode: the roots and their closure, all of it here.
 #[must_use]
 pub fn of_roots(roots: &[StorePath], upstreams: &[Source]) -> Job {
-    let policy = PolicyJob { name: LAN_POLICY.into(), roots: roots.to_vec(), assigned: Assigned::All };
-    Job { policies: vec![policy], sources: upstreams.to_vec(), elsewhere: Some(Vec::new()) }
+    let policy = PolicyJob {
+        name: LAN_POLICY.into(),
+        roots: roots.iter().cloned().collect(),
+        assigned: Assigned::All,
+    };
+    Job { policies: vec![policy], sources: upstreams.to_vec(), elsewhere: Some(Roots::default()) }
 }
 
 /// What the map asks of the mirror `own`. Other mirrors are sources too: what they say counts when it would count from any
-/// upstream.
-#[must_use]
-pub fn of_map(map: &CompiledMap, own: &MirrorName, upstreams: &[Source]) -> Job {
-    let policies = map.policies_of(own).map(|(policy, table)| PolicyJob {
-        name: policy.name.clone(),
-        // The map was checked, so every root is a store path.
-        roots: policy.store_paths.iter().filter_map(|root| StorePath::parse(root).ok()).collect(),
-        assigned: Assigned::Partitions(Arc::new(assigned(table, own))),
+/// upstream. `roots`: a policy's, and the revisions that some of them are of.
+fn of_map(
+    map: &CompiledMap,
+    own: &MirrorName,
+    upstreams: &[Source],
+    roots: &dyn Fn(&Policy) -> (Roots, Taken),
+) -> (Job, Vec<Taken>) {
+    let policies = map.policies_of(own).map(|(policy, table)| {
+        let assigned = Assigned::Partitions(Arc::new(assigned(table, own)));
+        let (roots, taken) = roots(policy);
+        (PolicyJob { name: policy.name.clone(), roots, assigned }, taken)
     });
+    let (policies, taken) = policies.unzip();
     let trust = Arc::new(trust_of(upstreams));
     let others = map.map().mirrors.iter().filter(|mirror| mirror.name != *own).filter_map(|mirror| {
         let url = mirror.internal_url.parse().ok()?;
         let (priority, kind, access) = (0, SourceKind::Mirror, Access::default());
         Some(Source { url, trust: Arc::clone(&trust), priority, kind, access })
     });
-    let elsewhere = map.map().policies.iter().filter(|policy| !policy.mirrors.contains(own));
-    let roots =
-        elsewhere.flat_map(|policy| &policy.store_paths).filter_map(|root| StorePath::parse(root).ok());
-    Job {
-        policies: policies.collect(),
-        sources: upstreams.iter().cloned().chain(others).collect(),
-        elsewhere: Some(roots.collect()),
+    let sources = upstreams.iter().cloned().chain(others).collect();
+    let mut elsewhere = Roots::default();
+    for policy in map.map().policies.iter().filter(|policy| !policy.mirrors.contains(own)) {
+        elsewhere.extend(roots(policy).0);
     }
+    (Job { policies, sources, elsewhere: Some(elsewhere) }, taken)
 }
 
 fn assigned(table: &Table, own: &MirrorName) -> PartitionSet {
@@ -52,7 +121,7 @@ fn assigned(table: &Table, own: &MirrorName) -> PartitionSet {
 #[cfg(test)]
 mod tests {
     use granary_nix::PublicKeys;
-    use granary_placement::{Mirror, MirrorMap, MirrorState, Partition, Policy};
+    use granary_placement::{Mirror, MirrorMap, MirrorState, Partition, Retention};
 
     use super::*;
 
@@ -85,6 +154,8 @@ mod tests {
             target,
             spread: vec![],
             store_paths: vec!["/nix/store/gs26yhwqhp7ilmz2p2pnfkdqrndxyyfj-app-1.0".into()],
+            channels: vec![Channel { url: format!("https://x/{name}"), keep: 1 }],
+            retention: Some(Retention { grace_seconds: target.into(), trash_seconds: 9 }),
         };
         CompiledMap::build(MirrorMap {
             epoch: 1,
@@ -100,15 +171,22 @@ mod tests {
         .unwrap()
     }
 
+    fn job(own: &str, upstreams: &[Source]) -> Job {
+        let named = |policy: &Policy| {
+            let paths = policy.store_paths.iter().map(|path| StorePath::parse(path).unwrap());
+            (paths.collect(), Taken::new())
+        };
+        of_map(&map(), &own.parse().unwrap(), upstreams, &named).0
+    }
+
     #[test]
     fn a_mirror_holds_what_its_policies_give_it() {
-        let map = map();
         let upstreams = [upstream("a", &KEYS[..1]), upstream("b", &KEYS)];
-        let jobs = ["east-0", "north-0"].map(|own| of_map(&map, &own.parse().unwrap(), &upstreams));
+        let jobs = ["east-0", "north-0"].map(|own| job(own, &upstreams));
         for job in &jobs {
             let names: Vec<_> = job.policies.iter().map(|policy| policy.name.as_str()).collect();
             assert_eq!(names, ["all", "one"]);
-            assert_eq!(job.policies[0].roots.len(), 1);
+            assert_eq!(job.policies[0].roots.named.len(), 1);
         }
         let sets = jobs.each_ref().map(|job| {
             let Assigned::Partitions(all) = &job.policies[0].assigned else {
@@ -126,7 +204,7 @@ mod tests {
     #[test]
     fn other_mirrors_are_sources_under_the_rules_of_all_upstreams() {
         let upstreams = [upstream("a", &KEYS[..1]), upstream("b", &KEYS)];
-        let job = of_map(&map(), &"east-0".parse().unwrap(), &upstreams);
+        let job = job("east-0", &upstreams);
         let urls: Vec<String> = job.sources.iter().map(|source| source.url.to_string()).collect();
         assert_eq!(urls, ["https://a", "https://b", "http://north-0", "http://west-0"]);
         assert_eq!(job.sources[3].trust.rules().len(), 2);
@@ -135,12 +213,36 @@ mod tests {
 
     #[test]
     fn what_other_mirrors_hold_by_policies_that_do_not_select_this_one_is_known_too() {
-        let elsewhere = |own: &str| of_map(&map(), &own.parse().unwrap(), &[]).elsewhere.unwrap().len();
+        let elsewhere = |own: &str| job(own, &[]).elsewhere.unwrap().named.len();
         assert_eq!(["east-0", "west-0", "south-0"].map(elsewhere), [1, 1, 3]);
     }
 
     #[test]
     fn a_mirror_that_no_policy_selects_has_nothing_to_do() {
-        assert!(of_map(&map(), &"south-0".parse().unwrap(), &[]).policies.is_empty());
+        assert!(job("south-0", &[]).policies.is_empty());
+    }
+
+    #[test]
+    fn the_longest_periods_count_and_one_without_any_keeps_everything() {
+        let of = |map: MirrorMap, own: &str| rules(&CompiledMap::build(map).unwrap(), &own.parse().unwrap());
+        let seconds = |grace, trash| {
+            let (grace, trash) = (Duration::from_secs(grace), Duration::from_secs(trash));
+            Some(Rules { grace, trash })
+        };
+        let all = map().map().clone();
+        assert_eq!(of(all.clone(), "east-0"), seconds(3, 9), "of the policies all and one");
+        assert_eq!(of(all.clone(), "south-0"), None);
+        let mut some = all;
+        some.policies[1].retention = None;
+        assert_eq!(of(some.clone(), "east-0"), None);
+        assert_eq!(of(some, "west-0"), seconds(3, 9), "that policy does not select it");
+    }
+
+    #[test]
+    fn channels_of_other_policies_matter_only_where_something_may_go() {
+        let (map, own) = (map(), "west-0".parse().unwrap());
+        let names = |all| channels(&map, &own, all).map(Channel::name).collect::<Vec<_>>();
+        assert_eq!(names(false), ["all", "others"]);
+        assert_eq!(names(true), ["all", "one", "others"]);
     }
 }

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
-use crate::channels::Channels;
+use crate::channels::{Channels, Followed};
 use crate::client;
 use crate::config::{Config, Wanted};
 use crate::extras::{self as beside, Keeper, Pace};
@@ -49,8 +49,6 @@ use probe::Probe;
 use server::Shared;
 use status::Status;
 use upkeep::Upkeep;
-
-pub(crate) use work::job_of;
 
 /// How long answers that have begun may take to end after a stop. Below the 30 s that Kubernetes grants.
 const GRACE: Duration = Duration::from_secs(20);
@@ -138,14 +136,21 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         tasks.spawn(through.upkeep(config.front_directory.clone()));
     }
     let channels = open_channels(&config, &tree, fetcher, &wants).await?;
+    let followed = Arc::new(Followed::new(Arc::clone(&tree), client::build(&config.limits)?));
+    let wake = Arc::new(Notify::new());
+    let every = config.sync_every.saturating_mul(LOOK_EVERY);
     let following = (Arc::clone(&channels), Arc::clone(&config), stop.clone());
     tasks.spawn(async move {
         let (channels, config, stop) = following;
-        let every = config.sync_every.saturating_mul(LOOK_EVERY);
         channels.run(every, config.pull_through.is_none(), &stop).await;
     });
+    let following = (Arc::clone(&followed), Arc::clone(&wake), stop.clone());
+    tasks.spawn(async move {
+        let (followed, wake, stop) = following;
+        followed.run(every, &wake, &stop).await;
+    });
     let push = take_pushes(&config, &tree, &tasks, &stop)?;
-    let retention = config.retention.map(|rules| Retention::open(Arc::clone(&tree), rules));
+    let retention = Retention::open(Arc::clone(&tree));
     let clients = (by_clients(&config), (!config.channels.is_empty()).then(|| Arc::clone(&wants)));
     let upkeep =
         Upkeep::new(Arc::clone(&tree), retention, doubt, clients, Arc::clone(&status), Arc::clone(&metrics));
@@ -159,6 +164,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         tree: Arc::clone(&tree),
         misses,
         channels,
+        followed: Arc::clone(&followed),
         through,
         extras,
         placed: matches!(config.wanted, Wanted::Map(_)),
@@ -167,7 +173,6 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     };
     info!(name = %config.name, directory = %config.directory.display(), agent = %config.agent, "agent started");
 
-    let wake = Arc::new(Notify::new());
     let told =
         scrub::Told { status: Arc::clone(&status), metrics: Arc::clone(&metrics), wake: Arc::clone(&wake) };
     let scrubbing = (Arc::clone(&config), Arc::clone(&tree), stop.clone());
@@ -183,7 +188,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
             error!(%error, "the agent's port is lost");
         }
     });
-    work::work(&config, &syncer, map, &watcher, &upkeep, &wake, &stop).await;
+    work::work(&config, &syncer, map, &followed, &watcher, &upkeep, &wake, &stop).await;
     tasks.close();
     if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
         info!("NAR files are still being passed on; ending them");

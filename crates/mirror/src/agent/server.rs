@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Json};
 use axum::routing::get;
-use granary_placement::report::Report;
+use granary_placement::report::{ChannelReport, Report};
 use http::{Method, Response, StatusCode, header};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
@@ -21,7 +21,7 @@ use super::page::Room;
 use super::probe::Probe;
 use super::status::Status;
 use super::status_page;
-use crate::channels::Channels;
+use crate::channels::{Channels, Followed};
 use crate::config::Config;
 use crate::map::Current;
 use crate::metrics::Metrics;
@@ -41,6 +41,8 @@ pub(super) struct Shared {
     pub misses: Misses,
     /// The channels that are followed.
     pub channels: Arc<Channels>,
+    /// The channels that the map's policies name.
+    pub followed: Arc<Followed>,
     /// Pull-through, when it is on.
     pub through: Option<Through>,
     pub extras: Arc<Extras>,
@@ -53,7 +55,14 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn report(&self) -> Report {
         let report = self.status.report(self.tree.id(), self.tree.totals());
-        Report { channels: self.channels.reports(Timestamp::now()), ..report }
+        Report { channels: self.channels(), ..report }
+    }
+
+    fn channels(&self) -> Vec<ChannelReport> {
+        let now = Timestamp::now();
+        let mut channels = self.channels.reports(now);
+        channels.extend(self.followed.reports(now));
+        channels
     }
 
     /// Why the mirror should not get requests now.
@@ -129,7 +138,7 @@ async fn report(State(shared): State<Arc<Shared>>) -> Response<Body> {
 
 /// For people and scripts.
 async fn channels(State(shared): State<Arc<Shared>>) -> Response<Body> {
-    Json(shared.channels.reports(Timestamp::now())).into_response()
+    Json(shared.channels()).into_response()
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response<Body> {

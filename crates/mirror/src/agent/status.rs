@@ -181,10 +181,14 @@ mod tests {
     use granary_placement::report::RefusalReason;
 
     use super::*;
-    use crate::sync::{Assigned, PolicyJob};
+    use crate::sync::{Assigned, PolicyJob, Roots};
 
     fn job(names: &[&str]) -> Job {
-        let policy = |name: &&str| PolicyJob { name: (*name).into(), roots: vec![], assigned: Assigned::All };
+        let policy = |name: &&str| PolicyJob {
+            name: (*name).into(),
+            roots: Roots::default(),
+            assigned: Assigned::All,
+        };
         Job { policies: names.iter().map(policy).collect(), sources: vec![], elsewhere: None }
     }
 

@@ -8,6 +8,7 @@ use super::status::Status;
 use crate::map::Doubt;
 use crate::metrics::Metrics;
 use crate::retention::Retention;
+use crate::retention::machine::Rules;
 use crate::sync::Demand;
 use crate::tree::Tree;
 use crate::wants::Wants;
@@ -16,7 +17,7 @@ use crate::wants::Wants;
 #[derive(Debug)]
 pub(super) struct Upkeep {
     tree: Arc<Tree>,
-    retention: Option<Arc<Mutex<Retention>>>,
+    retention: Arc<Mutex<Retention>>,
     /// Why the map may not be the newest; `None` where none is followed.
     doubt: Option<Doubt>,
     /// Why what clients brought here counts as wanted, whatever the policies say.
@@ -30,19 +31,24 @@ pub(super) struct Upkeep {
 impl Upkeep {
     pub(super) fn new(
         tree: Arc<Tree>,
-        retention: Option<Retention>,
+        retention: Retention,
         doubt: Option<Doubt>,
         (clients, channels): (Option<&'static str>, Option<Arc<Wants>>),
         status: Arc<Status>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let retention = retention.map(|retention| Arc::new(Mutex::new(retention)));
+        let retention = Arc::new(Mutex::new(retention));
         Self { tree, retention, doubt, clients, channels, status, metrics }
     }
 
     /// A pass has ended, which wanted this.
-    pub(super) async fn after_pass(&self, demand: Demand) {
-        self.retain(demand).await;
+    ///
+    /// Without `rules` nothing goes.
+    pub(super) async fn after_pass(&self, rules: Option<Rules>, demand: Demand) {
+        match rules {
+            Some(rules) => self.retain(rules, demand).await,
+            None => self.status.upkeep(|upkeep| upkeep.retention = None),
+        }
         let capacity = self.tree.capacity();
         let report =
             CapacityReport { free: capacity.free(), full: capacity.full().map(|full| full.to_string()) };
@@ -64,8 +70,8 @@ impl Upkeep {
         }
     }
 
-    async fn retain(&self, demand: Demand) {
-        let Some(retention) = self.retention.clone() else { return };
+    async fn retain(&self, rules: Rules, demand: Demand) {
+        let retention = Arc::clone(&self.retention);
         let doubt = self.doubt.as_ref().and_then(|doubt| doubt.borrow().clone());
         let demand = match doubt.or_else(|| self.clients.map(Into::into)) {
             Some(reason) => Demand::Unknown(reason),
@@ -78,7 +84,7 @@ impl Upkeep {
         let step = move || {
             // What it keeps in memory is whole after every step.
             let mut retention = retention.lock().unwrap_or_else(PoisonError::into_inner);
-            retention.after_pass(demand.known())
+            retention.after_pass(rules, demand.known())
         };
         let Ok(outcome) = tokio::task::spawn_blocking(step).await else { return };
         self.metrics.upkeep.retention(&outcome);

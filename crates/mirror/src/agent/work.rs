@@ -16,13 +16,14 @@ use tracing::{Instrument as _, debug_span, info, warn};
 
 use super::activity::LastPass;
 use super::heart::Heart;
-use super::job;
+use super::job::{self, Task};
 use super::status::Status;
 use super::upkeep::Upkeep;
-use crate::config::{Config, Wanted};
+use crate::channels::{Followed, Taken};
+use crate::config::Config;
 use crate::map::Current;
 use crate::metrics::Metrics;
-use crate::sync::{Job, Observer, PassOutcome, Syncer};
+use crate::sync::{Observer, PassOutcome, Syncer};
 
 /// Tells status, metrics and the heart what a pass and its transfers do. The pass itself writes the log.
 #[derive(Debug)]
@@ -91,9 +92,10 @@ const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
 /// Passes until `stop`. `wake` ends a pause: something that was here is missing.
 pub(super) async fn work(
-    config: &Config,
+    config: &Arc<Config>,
     syncer: &Syncer,
     mut map: Current,
+    followed: &Arc<Followed>,
     watcher: &Watcher,
     upkeep: &Upkeep,
     wake: &Notify,
@@ -104,7 +106,8 @@ pub(super) async fn work(
     loop {
         let mut pause = config.sync_every;
         let current = map.borrow_and_update().clone();
-        if let Some((epoch, job)) = job_of(config, current.as_deref()) {
+        if let Some(task) = task_of(config, current.clone(), followed).await {
+            let Task { epoch, job, rules, taken } = task;
             watcher.status.begin(epoch, &job, first || asks_other(last.as_deref(), current.as_deref()));
             first = false;
             last.clone_from(&current);
@@ -125,7 +128,8 @@ pub(super) async fn work(
             };
             tell(watcher, &outcome, started);
             pause = pause_after(config.sync_every, &outcome, started.elapsed());
-            upkeep.after_pass(outcome.demand).await;
+            after_pass(followed, taken, &outcome).await;
+            upkeep.after_pass(rules, outcome.demand).await;
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -134,6 +138,41 @@ pub(super) async fn work(
             () = sleep(pause) => {}
         }
     }
+}
+
+async fn task_of(
+    config: &Arc<Config>,
+    map: Option<Arc<CompiledMap>>,
+    followed: &Arc<Followed>,
+) -> Option<Task> {
+    let (config, followed) = (Arc::clone(config), Arc::clone(followed));
+    let read = move || job::task(&config, map.as_deref(), &followed);
+    tokio::task::spawn_blocking(read).await.ok()?
+}
+
+/// Revisions are complete when every policy that names their channel has all of them that it is to have here.
+async fn after_pass(followed: &Arc<Followed>, taken: Vec<Taken>, outcome: &PassOutcome) {
+    if taken.iter().all(Taken::is_empty) {
+        return;
+    }
+    let (followed, refused) = (Arc::clone(followed), outcome.refused.clone());
+    let complete = complete(taken, &outcome.policies);
+    let tell = move || {
+        followed.count(&refused);
+        followed.completed(&complete, Timestamp::now());
+    };
+    if let Err(error) = tokio::task::spawn_blocking(tell).await {
+        warn!(%error, "what is here of the channels was not counted");
+    }
+}
+
+fn complete(taken: Vec<Taken>, policies: &[PolicyReport]) -> Taken {
+    let (mut complete, mut open) = (Taken::new(), Taken::new());
+    for (taken, policy) in taken.into_iter().zip(policies) {
+        if policy.synced { complete.extend(taken) } else { open.extend(taken) }
+    }
+    complete.retain(|revision| !open.contains(revision));
+    complete
 }
 
 /// How long nothing is done after a pass. One over very much that found nothing to do is not begun again soon, so that it takes
@@ -170,20 +209,6 @@ fn tell(watcher: &Watcher, outcome: &PassOutcome, started: Instant) {
             warn!(policy = policy.name, reason, "the closure cannot be resolved yet");
         }
     }
-}
-
-/// What is to be done, and by which epoch. `None`: there is no map yet.
-pub(crate) fn job_of(config: &Config, map: Option<&CompiledMap>) -> Option<(u64, Job)> {
-    let (epoch, mut job) = match (&config.wanted, map) {
-        (Wanted::Roots(roots), _) => (0, job::of_roots(roots, &config.upstreams)),
-        (Wanted::Map(_), Some(map)) => (map.map().epoch, job::of_map(map, &config.name, &config.upstreams)),
-        (Wanted::Map(_), None) => return None,
-    };
-    // Nobody else needs to know what is wanted altogether.
-    if config.retention.is_none() {
-        job.elsewhere = None;
-    }
-    Some((epoch, job))
 }
 
 /// Whether the second map asks for other artifacts, or other places for them, than the first.
@@ -233,5 +258,14 @@ mod tests {
         assert_eq!(pause(&outcome(), 10_000), LONGEST_PAUSE);
         assert_eq!(pause(&PassOutcome { published: 1, ..outcome() }, 6), every);
         assert_eq!(pause(&PassOutcome { policies: vec![unresolved("new")], ..outcome() }, 6), every);
+    }
+
+    #[test]
+    fn a_revision_is_complete_when_no_policy_that_names_its_channel_misses_anything() {
+        let taken =
+            |ids: &[&str]| ids.iter().map(|id| ("https://x/c".to_owned(), (*id).to_owned())).collect();
+        let policies = [true, false].map(|synced| PolicyReport { synced, ..unresolved("p") });
+        assert_eq!(complete(vec![taken(&["a", "b"]), taken(&["b"])], &policies), taken(&["a"]));
+        assert_eq!(complete(vec![taken(&["a"]), taken(&[])], &policies), taken(&["a"]));
     }
 }

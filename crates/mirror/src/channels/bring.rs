@@ -26,17 +26,17 @@ struct Place {
 impl Channels {
     /// Brings what is not here of every revision that is kept, the newest first.
     pub(super) async fn bring(&self, standing: &Standing) {
-        let revisions = standing.now().state.revisions.clone();
+        let revisions = standing.revisions();
         for (number, revision) in revisions.iter().enumerate() {
             // A newer one may have become complete meanwhile.
-            if standing.now().state.revisions.iter().any(|kept| kept.id == revision.id) {
+            if standing.revisions().iter().any(|kept| kept.id == revision.id) {
                 self.bring_one(standing, revision, number == 0).await;
             }
         }
     }
 
     async fn bring_one(&self, standing: &Standing, revision: &Revision, newest: bool) {
-        let path = self.list_path(&standing.channel, &revision.id);
+        let path = self.lists.path(&standing.channel, &revision.id);
         let mut place = match File::open(&path) {
             Ok(file) => Place { list: BufReader::new(file), here: 0 },
             Err(error) => {
@@ -46,7 +46,7 @@ impl Channels {
         };
         let (mut refused, mut settled, mut fruitless) = (0, true, 0);
         loop {
-            let Some((at, absent)) = next(&self.tree, place).await else { return };
+            let Some((at, absent)) = next(&self.lists.tree, place).await else { return };
             place = at;
             let count = absent.len() as u64;
             let told = |here, refused| {
@@ -59,11 +59,15 @@ impl Channels {
                 told(place.here, refused);
                 break;
             }
-            let policy =
-                PolicyJob { name: standing.channel.name.clone(), roots: absent, assigned: Assigned::All };
+            let policy = PolicyJob {
+                name: standing.channel.name.clone(),
+                roots: absent.into_iter().collect(),
+                assigned: Assigned::All,
+            };
             let job = Job { policies: vec![policy.clone()], sources: self.sources.clone(), elsewhere: None };
             let outcome = self.syncer.pass(&job, &()).await;
-            let here = policy.roots.iter().filter(|path| self.tree.holds(&path.hash_part())).count() as u64;
+            let here =
+                policy.roots.iter().filter(|path| self.lists.tree.holds(&path.hash_part())).count() as u64;
             place.here += here;
             refused += count - here;
             settled &= outcome.is_synced();

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{StatusCode, header};
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use reqwest::Response;
 use tokio::io::AsyncWriteExt as _;
 
 use super::list::{ListError, Listed, MOST_COMPRESSED, read_list};
-use super::{Channels, Revision, Standing};
+use super::{Lists, Revision, Standing};
 use crate::tree::{TempFile, TreeError};
 
 /// The file of a revision.
@@ -47,9 +47,20 @@ pub enum ChannelError {
     Stopping,
 }
 
-impl Channels {
-    /// Asks for the list, and keeps it if it is a new one.
-    pub(super) async fn look(&self, standing: &Standing) -> Result<(), ChannelError> {
+impl Lists {
+    /// Asks for the list, and keeps it if it is a new one. What is in the way is logged and told.
+    pub(super) async fn look(&self, standing: &Standing) {
+        let trouble = self.try_to_look(standing).await.err().map(|error| error.to_string());
+        if let Some(trouble) = &trouble {
+            let channel = &standing.channel.name;
+            tracing::warn!(channel, trouble, "the channel cannot be followed now");
+        }
+        let mut now = standing.now();
+        now.trouble = trouble;
+        now.looked = Some(Instant::now());
+    }
+
+    async fn try_to_look(&self, standing: &Standing) -> Result<(), ChannelError> {
         let url = format!("{}/{LIST}", standing.channel.url);
         let mut request = self.client.get(url).timeout(PATIENCE);
         let (tag, known) = {
@@ -69,13 +80,13 @@ impl Channels {
         // Channels redirect to their newest release, by which people know it.
         let found_at = answer.url().as_str().trim_end_matches(LIST).trim_end_matches('/').to_owned();
         let compressed = self.download(answer).await?;
-        let (list, listed) = self.read(compressed).await?;
+        let (list, listed) = self.unpack(compressed).await?;
         let Listed { id, paths } = listed;
         let revision =
             Revision { id, url: found_at, paths, seen: Timestamp::now(), complete: None, refused: 0 };
         // A file that is there already is written anew: it may be damaged.
         tokio::task::block_in_place(|| {
-            self.tree.keep_file(list, &self.list_path(&standing.channel, &revision.id))?;
+            self.tree.keep_file(list, &self.path(&standing.channel, &revision.id))?;
             self.change(standing, |state| {
                 state.found(revision, standing.channel.keep);
                 state.tag = tag;
@@ -99,7 +110,7 @@ impl Channels {
         Ok(temp)
     }
 
-    async fn read(&self, compressed: TempFile) -> Result<(TempFile, Listed), ChannelError> {
+    async fn unpack(&self, compressed: TempFile) -> Result<(TempFile, Listed), ChannelError> {
         let list = self.tree.temp();
         let read = move || {
             let from = BufReader::new(File::open(compressed.path())?);

@@ -52,6 +52,14 @@ impl State {
         self.tidy(keep);
     }
 
+    /// The revisions that somebody wants who keeps so many complete ones, the newest first.
+    #[must_use]
+    pub fn wanted_by(&self, keep: usize) -> Vec<Revision> {
+        let mut state = self.clone();
+        state.tidy(keep);
+        state.revisions
+    }
+
     /// Keeps the newest, and so many complete ones: what was complete stays wanted until enough that is newer is complete.
     fn tidy(&mut self, keep: usize) {
         let mut complete = 0;
@@ -110,6 +118,8 @@ mod tests {
         state.completed("d", 3, time(2), 2);
         assert_eq!(ids(&state), "DB");
         assert_eq!(state.revisions[0].refused, 3);
+        assert_eq!(state.wanted_by(1).iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["d"]);
+        assert_eq!(state.wanted_by(5).len(), 2);
         state.completed("d", 0, time(9), 2);
         assert_eq!(state.revisions[0].complete, Some(time(2)), "it was complete before");
     }

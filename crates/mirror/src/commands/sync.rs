@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use granary_fetch::Fetcher;
 use granary_nix::StorePath;
@@ -11,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
 use super::progress::{Counts, Progress};
-use crate::agent::{self, AgentError, job_of};
+use crate::agent::{self, AgentError, job};
+use crate::channels::Followed;
 use crate::client;
 use crate::config::{Config, Wanted};
 use crate::extras::{Keeper, complete_fresh};
@@ -29,11 +31,15 @@ pub(super) async fn sync(
     let tree = Tree::open(&config.directory, &config.cache_info).map_err(AgentError::from)?;
     tree.capacity().limit(config.capacity);
     let map = map(&config).await?;
-    let Some((_, job)) = job_of(&config, map.as_deref()) else {
-        return Err(CommandError::NoMap("nothing found".into()));
-    };
     let fetcher = Fetcher::new(config.limits.clone()).map_err(AgentError::from)?;
     let tree = Arc::new(tree);
+    let followed = Followed::new(Arc::clone(&tree), client::build(&config.limits).map_err(AgentError::from)?);
+    let task = || job::task(&config, map.as_deref(), &followed);
+    let no_map = || CommandError::NoMap("nothing found".into());
+    // Which channels there are, then what they list.
+    task().ok_or_else(no_map)?;
+    followed.look(Duration::ZERO).await;
+    let job = task().ok_or_else(no_map)?.job;
     let metrics = Metrics::new().map_err(AgentError::from)?.extras().clone();
     let upstreams = config.upstreams.clone();
     let keeper = Arc::new(Keeper::new(Arc::clone(&tree), fetcher.clone(), config.extras, upstreams, metrics));

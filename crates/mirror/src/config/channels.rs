@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use granary_nix::Hash;
+use granary_placement as placement;
 use serde::Deserialize;
 use url::Url;
 
@@ -27,10 +29,24 @@ fn keep() -> u16 {
 pub struct Channel {
     /// The last part of the URL: `nixos-26.05`.
     pub name: String,
+    /// The folder in which its lists are kept.
+    pub folder: String,
     /// Its URL, without a final slash.
     pub url: Url,
     /// How many revisions are kept, at least 1.
     pub keep: usize,
+}
+
+impl Channel {
+    /// One that the mirror map names. Two of its channels can have one name, so their folders are named by the URL as well.
+    #[must_use]
+    pub fn of_map(channel: &placement::Channel) -> Option<Self> {
+        let url = Url::parse(&channel.url).ok()?;
+        let name = channel.name().to_owned();
+        let digest = Hash::of(channel.url.as_bytes()).to_hex();
+        let folder = format!("{name}@{}", &digest[..16]);
+        Some(Self { name, folder, url, keep: usize::from(channel.keep) })
+    }
 }
 
 pub(super) fn check(raw: &[RawChannel]) -> Checked<Vec<Channel>> {
@@ -44,8 +60,7 @@ pub(super) fn check(raw: &[RawChannel]) -> Checked<Vec<Channel>> {
         let text = url.trim_end_matches('/');
         let url = web_url(&at("url"), text)?;
         let name = text.rsplit('/').next().unwrap_or_default().to_owned();
-        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-        if url.path() == "/" || !plain || name.starts_with('.') || name.len() > 100 {
+        if !(placement::Channel { url: text.to_owned(), keep: *keep }).is_named() {
             let hint = "the last part of the URL must be the channel's name, as in https://channels.nixos.org/nixos-26.05";
             return Err(field(at("url"), hint));
         }
@@ -55,13 +70,14 @@ pub(super) fn check(raw: &[RawChannel]) -> Checked<Vec<Channel>> {
         if !(1..=MAX_KEEP).contains(keep) {
             return Err(field(at("keep"), format!("{keep} is not between 1 and {MAX_KEEP}")));
         }
-        channels.push(Channel { name, url, keep: usize::from(*keep) });
+        channels.push(Channel { folder: name.clone(), name, url, keep: usize::from(*keep) });
     }
     Ok(channels)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::config::{Config, Wanted};
 
     const START: &str = "directory: /srv/granary\nupstreams:\n- {url: 'https://cache.nixos.org', publicKeys: \
@@ -77,6 +93,16 @@ mod tests {
         let expected = [("nixos-26.05", "https://channels.nixos.org/nixos-26.05", 3), ("y", "http://x/y", 1)];
         assert_eq!(channels, expected);
         assert!(matches!(config.wanted, Wanted::Roots(roots) if roots.is_empty()));
+    }
+
+    #[test]
+    fn channels_of_a_map_with_one_name_have_two_folders() {
+        let of = |url: &str| Channel::of_map(&placement::Channel { url: url.into(), keep: 2 }).unwrap();
+        let (one, other) = (of("https://a/nixos-26.05"), of("https://b/nixos-26.05"));
+        assert_eq!((one.name.as_str(), one.keep), ("nixos-26.05", 2));
+        assert_eq!(one.name, other.name);
+        assert_ne!(one.folder, other.folder);
+        assert!(one.folder.starts_with("nixos-26.05@"));
     }
 
     #[test]

@@ -66,7 +66,6 @@ pub struct Steps {
 /// Counts the periods.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    rules: Rules,
     seen: Seen,
     /// When the step before this one was, if it knew everything.
     last: Option<Duration>,
@@ -75,8 +74,8 @@ pub struct Machine {
 impl Machine {
     /// Goes on from what was kept.
     #[must_use]
-    pub fn new(rules: Rules, seen: Seen) -> Self {
-        Self { rules, seen, last: None }
+    pub fn new(seen: Seen) -> Self {
+        Self { seen, last: None }
     }
 
     /// What to keep.
@@ -91,8 +90,9 @@ impl Machine {
         self.seen.unwanted.len()
     }
 
-    /// A pass has ended at `now`, which is time since the program started.
-    pub fn step(&mut self, here: Here<'_>, now: Duration) -> Steps {
+    /// A pass has ended at `now`, which is time since the program started. Other rules than in the step before hold for what is
+    /// counted already, too.
+    pub fn step(&mut self, rules: Rules, here: Here<'_>, now: Duration) -> Steps {
         let Here { published, trashed, wanted } = here;
         let Some(wanted) = wanted else {
             self.last = None;
@@ -121,14 +121,14 @@ impl Machine {
 
         let over =
             |since: u64, period: Duration| u128::from(clock.saturating_sub(since)) >= period.as_millis();
-        let grace = self.rules.grace;
+        let Rules { grace, trash } = rules;
         let take_out = self.seen.unwanted.iter().filter(|(_, since)| over(**since, grace));
         let take_out: Vec<HashPart> = take_out.map(|(hash, _)| *hash).collect();
         let trashed_since = &self.seen.trashed;
         let is_over = |hash: &HashPart, period: Duration| {
             !wanted.contains(hash) && trashed_since.get(hash).is_some_and(|since| over(*since, period))
         };
-        let (in_trash, known) = (self.rules.trash, self.rules.trash.max(ANSWERED));
+        let (in_trash, known) = (trash, trash.max(ANSWERED));
         let empty = trashed.iter().filter(|(hash, nar)| *nar && is_over(hash, in_trash));
         let empty = empty.map(|(hash, _)| *hash).collect();
         let forget = trashed.iter().filter(|(hash, _)| is_over(hash, known)).map(|(hash, _)| *hash).collect();

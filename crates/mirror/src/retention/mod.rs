@@ -3,7 +3,7 @@
 //! * [`machine`]: when. Pure.
 //! * [`Retention`]: does it.
 //!
-//! Without a configured retention nothing is ever deleted. What a policy wants is never deleted either, wherever the
+//! Without rules nothing is ever deleted. What a policy wants is never deleted either, wherever the
 //! placement puts it: that needs the consent of the other holders.
 
 pub mod machine;
@@ -53,7 +53,7 @@ impl Retention {
     /// Goes on from what was kept on disk. A document that cannot be read is one that is not there: every period begins
     /// anew.
     #[must_use]
-    pub fn open(tree: Arc<Tree>, rules: Rules) -> Self {
+    pub fn open(tree: Arc<Tree>) -> Self {
         let seen = tree.state(STATE).map(|json| serde_json::from_slice(&json));
         let seen = match seen {
             Some(Ok(seen)) => seen,
@@ -63,18 +63,18 @@ impl Retention {
                 machine::Seen::default()
             }
         };
-        Self { tree, machine: Machine::new(rules, seen), started: Instant::now(), kept: Duration::ZERO }
+        Self { tree, machine: Machine::new(seen), started: Instant::now(), kept: Duration::ZERO }
     }
 
     /// A pass has ended. `wanted` is everything that anybody wants, `None` when that is not completely known. Blocks.
     ///
     /// What cannot be done now is tried after the next pass.
-    pub fn after_pass(&mut self, wanted: Option<&HashSet<HashPart>>) -> Outcome {
-        self.step(wanted, self.started.elapsed())
+    pub fn after_pass(&mut self, rules: Rules, wanted: Option<&HashSet<HashPart>>) -> Outcome {
+        self.step(rules, wanted, self.started.elapsed())
     }
 
     /// The same at a given time since the start.
-    pub fn step(&mut self, wanted: Option<&HashSet<HashPart>>, now: Duration) -> Outcome {
+    pub fn step(&mut self, rules: Rules, wanted: Option<&HashSet<HashPart>>, now: Duration) -> Outcome {
         // What was pushed or imported stays, and what it refers to stays with it.
         let mut published: Vec<HashPart> =
             self.tree.all_published().into_iter().map(|(hash, _)| hash).collect();
@@ -82,7 +82,7 @@ impl Retention {
         let trashed: Vec<(HashPart, bool)> =
             self.tree.trashed().into_iter().map(|(hash, nar)| (hash, nar.is_some())).collect();
         let here = Here { published: &published, trashed: &trashed, wanted };
-        let Steps { take_out, empty, forget, changed } = self.machine.step(here, now);
+        let Steps { take_out, empty, forget, changed } = self.machine.step(rules, here, now);
         let mut outcome = Outcome { unwanted: self.machine.unwanted() as u64, ..Outcome::default() };
         for batch in take_out.chunks(BATCH) {
             match self.tree.remove_all(batch) {

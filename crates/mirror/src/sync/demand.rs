@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use granary_nix::{HashPart, StorePath, Trust};
 
-use super::job::{Job, PolicyJob};
+use super::job::{Job, Roots};
 use super::memory::Memory;
 use super::obtain::{Context, Problem};
 use super::outcome::Demand;
@@ -21,32 +21,49 @@ pub(super) async fn find_out(
     closure: &Closure,
 ) -> Demand {
     let Some(elsewhere) = &job.elsewhere else { return Demand::Unknown("nobody asks".into()) };
-    if let Some(reason) = doubt(&job.policies, closure) {
+    if let Some(reason) = doubt(job, closure) {
         return Demand::Unknown(reason);
     }
     let mut wanted: HashSet<HashPart> = closure.found.keys().copied().collect();
     if !elsewhere.is_empty() && context.tree.has_more_than(&wanted) {
-        let elsewhere = resolve(context, memory, trust, elsewhere.iter()).await;
-        if let Some(reason) = lost(&elsewhere) {
+        let closure = resolve(context, memory, trust, elsewhere.iter()).await;
+        if let Some(reason) = lost(&closure, &listed([elsewhere])) {
             return Demand::Unknown(reason);
         }
-        wanted.extend(elsewhere.found.into_keys());
+        wanted.extend(closure.found.into_keys());
     }
     Demand::Known(wanted)
 }
 
 /// Why the policies do not say what is wanted.
-fn doubt(policies: &[PolicyJob], closure: &Closure) -> Option<String> {
+fn doubt(job: &Job, closure: &Closure) -> Option<String> {
+    let Job { policies, sources: _, elsewhere } = job;
     if policies.is_empty() {
         return Some("no policy asks for anything here".into());
     }
+    let mut all = policies.iter().map(|policy| &policy.roots).chain(elsewhere);
+    if let Some(reason) = all.find_map(|roots| roots.unknown.clone()) {
+        return Some(reason);
+    }
     let empty = policies.iter().find(|policy| policy.roots.is_empty());
-    empty.map(|policy| format!("the policy {} names no store paths", policy.name)).or_else(|| lost(closure))
+    empty
+        .map(|policy| format!("the policy {} names no store paths", policy.name))
+        .or_else(|| lost(closure, &listed(policies.iter().map(|policy| &policy.roots))))
+}
+
+/// What is only listed.
+pub(super) fn listed<'r>(roots: impl IntoIterator<Item = &'r Roots>) -> HashSet<HashPart> {
+    let (mut listed, mut named) = (HashSet::new(), HashSet::new());
+    for Roots { named: here, listed: there, unknown: _ } in roots {
+        named.extend(here.iter().map(StorePath::hash_part));
+        listed.extend(there.iter().map(StorePath::hash_part));
+    }
+    listed.retain(|hash| !named.contains(hash));
+    listed
 }
 
 /// Whatever is lost may refer to anything.
-fn lost(closure: &Closure) -> Option<String> {
-    let (path, Problem { fault, .. }): &(StorePath, Problem) =
-        closure.lost.values().min_by_key(|(path, _)| path)?;
+fn lost(closure: &Closure, listed: &HashSet<HashPart>) -> Option<String> {
+    let (path, Problem { fault, .. }) = closure.unexplained(listed).min_by_key(|(path, _)| *path)?;
     Some(format!("{path} cannot be resolved: {}: {fault}", fault.reason))
 }

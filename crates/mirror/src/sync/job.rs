@@ -16,7 +16,14 @@ pub struct Job {
     /// Set when the outcome should say what is wanted altogether: the roots of policies that do not select this mirror.
     /// Their closures are only asked for when something is here that the policies above do not want: it may be the last
     /// copy of what these do.
-    pub elsewhere: Option<Vec<StorePath>>,
+    pub elsewhere: Option<Roots>,
+}
+
+impl Job {
+    /// Whether the policies that select this mirror say everything that they want.
+    pub(super) fn is_known(&self) -> bool {
+        self.policies.iter().all(|policy| policy.roots.unknown.is_none())
+    }
 }
 
 /// One policy, as far as it concerns this mirror.
@@ -25,9 +32,48 @@ pub struct PolicyJob {
     /// The policy's name, for the report.
     pub name: String,
     /// The roots; the closure of them all is the policy's catalog.
-    pub roots: Vec<StorePath>,
+    pub roots: Roots,
     /// Which artifacts of the catalog this mirror holds.
     pub assigned: Assigned,
+}
+
+/// What a closure begins with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roots {
+    /// Those that somebody named. Each must be had, or it is not known what else is wanted.
+    pub named: Vec<StorePath>,
+    /// Those that lists of others name, such as channels. Of one that no upstream has nothing follows.
+    pub listed: Vec<StorePath>,
+    /// Why there may be more: a list that is not here yet.
+    pub unknown: Option<String>,
+}
+
+impl Roots {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &StorePath> {
+        self.named.iter().chain(&self.listed)
+    }
+
+    /// Whether nothing is asked for, as far as that is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.named.is_empty() && self.listed.is_empty()
+    }
+
+    /// Those of another, too.
+    pub fn extend(&mut self, other: Self) {
+        let Self { named, listed, unknown } = other;
+        self.named.extend(named);
+        self.listed.extend(listed);
+        self.unknown = self.unknown.take().or(unknown);
+    }
+}
+
+/// Named ones.
+impl FromIterator<StorePath> for Roots {
+    fn from_iter<I: IntoIterator<Item = StorePath>>(named: I) -> Self {
+        Self { named: named.into_iter().collect(), ..Self::default() }
+    }
 }
 
 /// Which artifacts of a catalog this mirror holds.

@@ -31,7 +31,7 @@ use crate::tree::Tree;
 use crate::wants::Wants;
 use memory::{Memory, Scope};
 
-pub use job::{Assigned, Job, PartitionSet, PolicyJob, trust_of};
+pub use job::{Assigned, Job, PartitionSet, PolicyJob, Roots, trust_of};
 pub use outcome::{Demand, Observer, PassOutcome};
 
 /// Runs passes over one tree, one at a time, and remembers between them what need not be asked again.

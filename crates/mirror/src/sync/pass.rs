@@ -39,12 +39,12 @@ pub(super) async fn run(
     let trust = Arc::new(trust_of(&job.sources));
     memory.trust(&trust);
     let context = Context { tree: Arc::clone(tree), fetcher: fetcher.clone(), sources: sources.into() };
-    let roots = job.policies.iter().flat_map(|policy| &policy.roots);
+    let roots = job.policies.iter().flat_map(|policy| policy.roots.iter());
     let closure = resolve(&context, memory, &trust, roots).await;
     if let Some(wants) = &memory.wants {
-        // Whatever is lost may refer to anything.
-        let known = closure.lost.is_empty().then(|| closure.found.keys().copied().collect());
-        wants.set_policies(known);
+        let listed = demand::listed(job.policies.iter().map(|policy| &policy.roots));
+        let known = job.is_known() && closure.unexplained(&listed).next().is_none();
+        wants.set_policies(known.then(|| closure.found.keys().copied().collect()));
     }
     let order = plan::order(&closure);
     let blamed = plan::blame(&closure, &order);
@@ -292,7 +292,7 @@ impl<'p> Pass<'p> {
             refused.iter().try_for_each(|(hash, refusal)| tree.put_in_quarantine(hash, refusal))
         })
         .await;
-        if closure.lost.values().any(|(_, problem)| problem.fault.is_transient()) {
+        if !job.is_known() || closure.lost.values().any(|(_, problem)| problem.fault.is_transient()) {
             return;
         }
         let refused: HashSet<HashPart> = self.refusals.keys().copied().collect();

@@ -1,11 +1,12 @@
 //! The reports of the policies, from the state of the tree and of the pass.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use granary_fetch::Fault;
-use granary_nix::{Hash, HashPart};
+use granary_nix::{Hash, HashPart, StorePath};
 use granary_placement::report::{CatalogReport, PolicyReport, Refusal, RefusalReason};
 
+use super::demand;
 use super::job::PolicyJob;
 use super::memory::LastReport;
 use super::plan;
@@ -41,13 +42,21 @@ impl PolicyState {
     pub(super) fn new(job: &PolicyJob, closure: &Closure, last: LastReport, tree: &Tree) -> Self {
         let members = plan::members(closure, job.roots.iter());
         let assigned = members.iter().filter(|hash| job.assigned.contains(hash)).copied().collect();
-        let mut unresolved: Vec<_> = members.iter().filter_map(|hash| closure.lost.get(hash)).collect();
+        // What only a channel lists, and nobody has, is refused and does not make the closure doubtful.
+        let only_listed = demand::listed([&job.roots]);
+        let unexplained: HashSet<&StorePath> =
+            closure.unexplained(&only_listed).map(|(path, _)| path).collect();
+        let mut unresolved: Vec<_> = members.iter().filter_map(|hash| closure.lost.get(hash)).filter(|(path, _)| unexplained.contains(path)).collect();
         unresolved.sort_by_key(|(path, problem)| (!problem.fault.is_transient(), path.clone()));
-        let catalog_error = unresolved.first().map(|(path, problem)| {
+        let catalog_error = job.roots.unknown.clone().or_else(|| {
+            let (path, problem) = unresolved.first()?;
             let (count, all, Fault { reason, message }) = (unresolved.len(), members.len(), &problem.fault);
-            format!("{count} of {all} store paths cannot be resolved, such as {path}: {reason}: {message}")
+            Some(format!(
+                "{count} of {all} store paths cannot be resolved, such as {path}: {reason}: {message}"
+            ))
         });
-        let partial = unresolved.first().is_some_and(|(_, problem)| problem.fault.is_transient());
+        let partial = job.roots.unknown.is_some()
+            || unresolved.first().is_some_and(|(_, problem)| problem.fault.is_transient());
         let mut state = Self { name: job.name.clone(), members, assigned, catalog_error, partial, last };
         if !partial {
             state.last.catalog = Some(state.catalog(closure, tree));
@@ -125,7 +134,7 @@ fn tells_more(one: &Refusal, shown: &Refusal) -> bool {
 
 /// The report's word for a problem.
 pub(super) fn refused(
-    path: &granary_nix::StorePath,
+    path: &StorePath,
     fault: &Fault,
     source: &str,
     transient: bool,

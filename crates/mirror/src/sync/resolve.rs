@@ -21,6 +21,20 @@ pub(super) struct Closure {
     pub(super) lost: HashMap<HashPart, (StorePath, Problem)>,
 }
 
+impl Closure {
+    /// Everything lost that may refer to anything: all but what was only listed by somebody, and what every upstream says it
+    /// does not have.
+    pub(super) fn unexplained<'c>(
+        &'c self,
+        listed: &'c HashSet<HashPart>,
+    ) -> impl Iterator<Item = (&'c StorePath, &'c Problem)> {
+        let explained =
+            |hash: &HashPart, problem: &Problem| !problem.fault.is_transient() && listed.contains(hash);
+        let open = self.lost.iter().filter(move |(hash, (_, problem))| !explained(hash, problem));
+        open.map(|(_, (path, problem))| (path, problem))
+    }
+}
+
 /// Resolves the closure of `roots`, many narinfos at once. What is known from earlier, or is on our disk and meets
 /// `trust`, is not asked for, unless it is in doubt.
 pub(super) async fn resolve(

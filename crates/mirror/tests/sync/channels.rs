@@ -49,7 +49,8 @@ impl Site {
         let client = reqwest::Client::builder().read_timeout(SILENCE).build().unwrap();
         let syncer = Syncer::new(Arc::clone(&tree), fetcher()).for_parts();
         let url = format!("{}/nixos-26.05", self.upstream.url()).parse().unwrap();
-        let channel = Channel { name: "nixos-26.05".into(), url, keep: self.keep };
+        let folder = "nixos-26.05".to_owned();
+        let channel = Channel { name: folder.clone(), folder, url, keep: self.keep };
         let sources = [self.source.clone().unwrap_or_else(|| source(&self.upstream, &self.cache.keys(), 40))];
         let (held, wants) = (Arc::clone(&tree), Arc::clone(&self.wants));
         self.channels = Some(Channels::open(&[channel], held, client, syncer, &sources, wants));

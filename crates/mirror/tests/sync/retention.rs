@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use granary_mirror::retention::Retention;
 use granary_mirror::retention::machine::Rules;
-use granary_mirror::sync::{Assigned, Demand, Job, PartitionSet, PolicyJob, Syncer};
+use granary_mirror::sync::{Assigned, Demand, Job, PartitionSet, PolicyJob, Roots, Syncer};
 use granary_mirror::tree::Tree;
 use granary_nix::StorePath;
 
@@ -32,7 +32,7 @@ impl Site {
         let upstream = Upstream::of(&cache).await;
         let directory = tempfile::tempdir().unwrap();
         let (tree, syncer) = mirror(directory.path());
-        let retention = Retention::open(Arc::clone(&tree), RULES);
+        let retention = Retention::open(Arc::clone(&tree));
         Self { cache, upstream, directory, tree, syncer, retention, now: Duration::ZERO }
     }
 
@@ -55,7 +55,7 @@ impl Site {
         for _ in 0..days {
             self.now += DAY;
             demand = self.syncer.pass(job, &()).await.demand;
-            self.retention.step(demand.known(), self.now);
+            self.retention.step(RULES, demand.known(), self.now);
         }
         demand
     }
@@ -138,7 +138,7 @@ async fn what_is_not_completely_known_lets_nothing_go() {
     let both = site.job(vec![policy(&[&old, &new])], &[]);
     site.days(1, &both).await;
     let absent = super::common::cache::store_path("absent");
-    let empty = PolicyJob { name: "empty".into(), roots: vec![], assigned: Assigned::All };
+    let empty = PolicyJob { name: "empty".into(), roots: Roots::default(), assigned: Assigned::All };
     // What is asked, and why nothing follows from it.
     let unclear = [
         (site.job(vec![], &[]), "no policy"),
@@ -215,7 +215,7 @@ async fn a_restart_goes_on_counting_where_it_was() {
     let only_new = site.job(vec![policy(&[&new])], &[]);
     site.days(1, &both).await;
     site.days(2, &only_new).await;
-    site.retention = Retention::open(Arc::clone(&site.tree), RULES);
+    site.retention = Retention::open(Arc::clone(&site.tree));
     site.now = Duration::ZERO;
     site.days(1, &only_new).await;
     assert!(is_visible(site.path(), &old), "how long it was off is not known");
@@ -223,7 +223,7 @@ async fn a_restart_goes_on_counting_where_it_was() {
     assert!(!is_visible(site.path(), &old));
     // Without the document every period begins anew.
     fs::write(site.path().join(".granary/retention.json"), "damaged").unwrap();
-    site.retention = Retention::open(Arc::clone(&site.tree), RULES);
+    site.retention = Retention::open(Arc::clone(&site.tree));
     let nar = site.cache.get(&old).info.url.clone();
     site.days(3, &only_new).await;
     assert!(site.path().join(".granary/trash").join(&nar).exists());

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    MAX_MAP_BYTES, MAX_MIRRORS, MAX_POLICIES, MAX_STORE_PATHS, MAX_TARGET, Mirror, MirrorMap, Policy,
-    TopologyKey,
+    MAX_CHANNELS, MAX_KEEP, MAX_MAP_BYTES, MAX_MIRRORS, MAX_POLICIES, MAX_STORE_PATHS, MAX_TARGET, Mirror,
+    MirrorMap, Policy, TopologyKey,
 };
 use crate::name::{MirrorName, is_dns_label};
 
@@ -118,7 +118,7 @@ fn check_mirror(mirror: &Mirror) -> Result<(), MapError> {
 }
 
 fn check_policy(policy: &Policy, known: &BTreeSet<&str>) -> Result<(), MapError> {
-    let Policy { name, mirrors, target, spread, store_paths } = policy;
+    let Policy { name, mirrors, target, spread, store_paths, channels, retention: _ } = policy;
     if !is_object_name(name) {
         return Err(field(name, "name", name, "a Kubernetes object name"));
     }
@@ -136,6 +136,15 @@ fn check_policy(policy: &Policy, known: &BTreeSet<&str>) -> Result<(), MapError>
     unique("a policy's spread", keys.iter().map(|key| key.as_str()))?;
     if let Some(rule) = spread.iter().find(|rule| !(1..=*target).contains(&rule.min)) {
         return Err(field(name, "spread min", &rule.min.to_string(), "1 to the policy's target"));
+    }
+    bounded("a policy's channels", channels.len(), MAX_CHANNELS)?;
+    unique("a policy's channels", channels.iter().map(|channel| channel.url.as_str()))?;
+    if let Some(channel) = channels.iter().find(|channel| !is_url(&channel.url) || !channel.is_named()) {
+        let rule = "a URL that ends in the channel's name, as https://channels.nixos.org/nixos-26.05 does";
+        return Err(field(name, "channel url", &channel.url, rule));
+    }
+    if let Some(channel) = channels.iter().find(|channel| !(1..=MAX_KEEP).contains(&channel.keep)) {
+        return Err(field(name, "channel keep", &channel.keep.to_string(), "1 to 100"));
     }
     match store_paths.iter().find(|path| !is_store_path(path)) {
         Some(path) => Err(field(name, "storePaths", path, "full store paths")),
@@ -243,6 +252,9 @@ mod tests {
         assert_eq!(long, "policies has 257 entries; at most 256 are allowed");
         let roots = |map: &mut MirrorMap| map.policies[0].store_paths = vec!["/nix/store/x".into(); 1001];
         assert_eq!(refusal(roots), "a policy's storePaths has 1001 entries; at most 1000 are allowed");
+        let channels = |map: &mut MirrorMap| map.policies[0].channels.extend_from_within(..);
+        let twice = "a policy's channels names \"https://channels.nixos.org/nixos-26.05\" twice";
+        assert_eq!(refusal(channels), twice);
         let twice = "a policy's mirrors names \"east-0\" twice";
         assert_eq!(refusal(|map| map.policies[0].mirrors[1] = map.policies[0].mirrors[0].clone()), twice);
         assert_eq!(refusal(|map| map.policies[0].name = "two".into()), "policies names \"two\" twice");
@@ -259,7 +271,7 @@ mod tests {
     #[test]
     fn every_text_and_number_is_checked() {
         type Change = fn(&mut MirrorMap);
-        let changes: [(&str, Change); 16] = [
+        let changes: [(&str, Change); 20] = [
             ("namespace", |map| map.namespace = "A b".into()),
             ("disk", |map| map.mirrors[0].disk = Some(String::new())),
             ("node", |map| map.mirrors[0].node = Some("a b".into())),
@@ -276,6 +288,10 @@ mod tests {
             ("spread min", |map| map.policies[0].spread[0].min = 3),
             ("storePaths", |map| map.policies[0].store_paths[1] = "/nix/store/short".into()),
             ("storePaths", |map| map.policies[0].store_paths[1].push('/')),
+            ("channel url", |map| map.policies[0].channels[0].url = "https://channels.nixos.org".into()),
+            ("channel url", |map| map.policies[0].channels[0].url.push(';')),
+            ("channel keep", |map| map.policies[0].channels[0].keep = 0),
+            ("channel keep", |map| map.policies[0].channels[0].keep = 101),
         ];
         for (field, change) in changes {
             let words = refusal(change);

@@ -8,13 +8,16 @@ impl MirrorMap {
     pub fn canonicalize(&mut self) {
         self.mirrors.sort_by(|one, other| one.name.cmp(&other.name));
         self.policies.sort_by(|one, other| one.name.cmp(&other.name));
-        for Policy { name: _, mirrors, target: _, spread, store_paths } in &mut self.policies {
+        for policy in &mut self.policies {
+            let Policy { name: _, mirrors, target: _, spread, store_paths, channels, retention: _ } = policy;
             mirrors.sort();
             mirrors.dedup();
             spread.sort();
             spread.dedup();
             store_paths.sort();
             store_paths.dedup();
+            channels.sort();
+            channels.dedup();
         }
     }
 
@@ -68,7 +71,7 @@ mod tests {
     #[test]
     fn every_other_field_changes_the_content() {
         let map = sample();
-        let changes: [fn(&mut crate::MirrorMap); 16] = [
+        let changes: [fn(&mut crate::MirrorMap); 19] = [
             |map| map.namespace.push('x'),
             |map| drop(map.mirrors.pop()),
             |map| map.mirrors[0].disk = Some("d".into()),
@@ -85,6 +88,9 @@ mod tests {
             |map| map.policies[0].target += 1,
             |map| map.policies[0].spread[0].min += 1,
             |map| drop(map.policies[0].store_paths.pop()),
+            |map| drop(map.policies[0].channels.pop()),
+            |map| map.policies[0].channels[0].keep += 1,
+            |map| map.policies[0].retention = None,
         ];
         for (number, change) in changes.iter().enumerate() {
             let mut edited = map.clone();

@@ -30,6 +30,8 @@ pub fn map_of(mirrors: Vec<Mirror>, target: u8, spread: &[(TopologyKey, u8)]) ->
             .map(|(topology_key, min)| Spread { topology_key: *topology_key, min: *min })
             .collect(),
         store_paths: Vec::new(),
+        channels: Vec::new(),
+        retention: None,
     };
     let mut map = MirrorMap {
         epoch: 1,

@@ -34,6 +34,8 @@ fn any_map() -> impl Strategy<Value = MirrorMap> {
             target,
             spread: Vec::new(),
             store_paths: Vec::new(),
+            channels: Vec::new(),
+            retention: None,
         });
         map.policies = policies.collect();
         map

@@ -148,6 +148,14 @@ pub fn policies() -> Vec<Bad> {
     let path =
         |name, path: &str| paths(name, vec![path.to_owned()], "not a store path: write whole store paths");
     let spread = |name, spread: Value, words| spec(name, json!({"spread": spread}), words);
+    let channels = |name, channels: Value, words| {
+        spec(name, json!({"artifacts": {"storePaths": null, "channels": channels}}), words)
+    };
+    let channel = |name, url: &str, words| channels(name, json!([{"url": url}]), words);
+    let keep = |name, keep: Value, words| channels(name, json!([{"url": CHANNEL, "keep": keep}]), words);
+    let periods = |name, grace: &str, words| {
+        spec(name, json!({"retention": {"graceAfterUnreferenced": grace, "trash": "7d"}}), words)
+    };
     let over = |key: &str, min: u8| json!({"topologyKey": key, "min": min});
     vec![
         path("path-bare", "00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60"),
@@ -163,6 +171,22 @@ pub fn policies() -> Vec<Bad> {
             "paths-many",
             (0..1001).map(|number| format!("{PATH}.{number}")).collect(),
             "at most 1000 items",
+        ),
+        channels("artifacts-none", Value::Null, "name storePaths, channels or both"),
+        channels("channels-none", json!([]), "should have at least 1 items"),
+        channels("channels-twice", json!([{"url": CHANNEL}, {"url": CHANNEL, "keep": 2}]), "Duplicate value"),
+        channel("channel-host", "https://channels.nixos.org", "not the URL of a channel: write"),
+        channel("channel-slash", &format!("{CHANNEL}/"), "not the URL of a channel: write"),
+        channel("channel-up", "https://channels.nixos.org/..", "not the URL of a channel: write"),
+        channel("channel-file", "file:///srv/nixos-26.05", "not the URL of a channel: write"),
+        keep("keep-none", json!(0), "greater than or equal to 1"),
+        keep("keep-many", json!(101), "less than or equal to 100"),
+        periods("grace-none", "0d", "write a whole number above zero with s, m, h or d"),
+        periods("grace-bare", "14", "write a whole number above zero with s, m, h or d"),
+        spec(
+            "trash-none",
+            json!({"retention": {"graceAfterUnreferenced": "14d"}}),
+            "spec.retention.trash: Required value",
         ),
         spec("mirrors-none", json!({"mirrors": null}), "spec.mirrors: Required value"),
         spec("target-none", json!({"copies": {"target": 0}, "spread": null}), "greater than or equal to 1"),

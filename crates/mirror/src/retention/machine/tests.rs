@@ -26,19 +26,14 @@ struct Mirror {
 impl Mirror {
     fn new(published: &str) -> Self {
         let published = published.chars().map(hash).collect();
-        Self {
-            machine: Machine::new(RULES, Seen::default()),
-            now: Duration::ZERO,
-            published,
-            trashed: vec![],
-        }
+        Self { machine: Machine::new(Seen::default()), now: Duration::ZERO, published, trashed: vec![] }
     }
 
     fn step(&mut self, later: Duration, wanted: Option<&str>) -> Steps {
         self.now += later;
         let wanted = wanted.map(set);
         let here = Here { published: &self.published, trashed: &self.trashed, wanted: wanted.as_ref() };
-        let steps = self.machine.step(here, self.now);
+        let steps = self.machine.step(RULES, here, self.now);
         self.published.retain(|hash| !steps.take_out.contains(hash));
         self.trashed.iter_mut().for_each(|(hash, nar)| *nar &= !steps.empty.contains(hash));
         self.trashed.retain(|(hash, _)| !steps.forget.contains(hash));
@@ -52,7 +47,7 @@ impl Mirror {
 
     fn restart(&mut self) {
         let kept = serde_json::to_string(self.machine.seen()).unwrap();
-        self.machine = Machine::new(RULES, serde_json::from_str(&kept).unwrap());
+        self.machine = Machine::new(serde_json::from_str(&kept).unwrap());
         self.now = Duration::ZERO;
     }
 }
@@ -141,7 +136,7 @@ fn a_restart_keeps_what_was_counted_and_counts_nothing_itself() {
 fn a_count_that_lies_in_the_future_is_not_over() {
     let seen = Seen { clock: 0, unwanted: [(hash('a'), u64::MAX)].into(), trashed: BTreeMap::new() };
     let mut mirror = Mirror::new("a");
-    mirror.machine = Machine::new(RULES, seen);
+    mirror.machine = Machine::new(seen);
     assert_eq!(mirror.days(60, Some("")), []);
 }
 

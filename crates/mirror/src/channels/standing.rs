@@ -1,0 +1,67 @@
+//! One channel, and how far it is.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use granary_placement::report::ChannelReport;
+use jiff::Timestamp;
+
+use super::{Revision, State};
+use crate::config::Channel;
+
+/// One channel, and how far it is.
+#[derive(Debug)]
+pub(super) struct Standing {
+    pub(super) channel: Channel,
+    now: Mutex<Now>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Now {
+    pub(super) state: State,
+    /// Store paths of the newest revision that are here.
+    pub(super) published: u64,
+    /// Store paths of it that were refused in this round, or in the last.
+    pub(super) refused: u64,
+    /// Why it cannot be followed now.
+    pub(super) trouble: Option<String>,
+    /// When it was last looked at.
+    pub(super) looked: Option<Instant>,
+}
+
+impl Standing {
+    pub(super) fn new(channel: Channel, state: State) -> Self {
+        Self { channel, now: Mutex::new(Now { state, ..Now::default() }) }
+    }
+
+    /// The revisions that are kept, the newest first.
+    pub(super) fn revisions(&self) -> Vec<Revision> {
+        self.now().state.revisions.clone()
+    }
+
+    /// Each change is one assignment, so that a thread that panicked left no damage.
+    pub(super) fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn report(&self, now: Timestamp) -> ChannelReport {
+        let Now { state, published, refused, trouble, looked: _ } = &*self.now();
+        let newest = state.revisions.first();
+        let complete = state.revisions.iter().find(|revision| revision.complete.is_some());
+        let behind = newest.filter(|newest| newest.complete.is_none());
+        let lag = behind.map_or(0, |newest| now.as_second() - newest.seen.as_second());
+        ChannelReport {
+            name: self.channel.name.clone(),
+            url: self.channel.url.to_string(),
+            newest: newest.map(|newest| newest.url.clone()),
+            artifacts: newest.map_or(0, |newest| newest.paths),
+            published: *published,
+            refused: *refused,
+            complete: complete.map(|revision| revision.url.clone()),
+            completed_at: complete.and_then(|revision| Some(revision.complete?.to_string())),
+            lag_seconds: u64::try_from(lag).unwrap_or_default(),
+            revisions: state.revisions.len() as u64,
+            trouble: trouble.clone(),
+        }
+    }
+}
