@@ -11,6 +11,9 @@ use tokio::sync::watch;
 
 /// A holder that has not answered for this long counts as unreachable.
 pub const SILENCE: Duration = Duration::from_secs(20);
+/// The same for one that has not answered this replica at all, which has asked it three times by then. A leader that was lost
+/// with a node is followed by another within 20 s, and what else was lost has to be told within a minute.
+pub const FIRST_SILENCE: Duration = Duration::from_secs(10);
 
 /// What is known about one holder.
 #[derive(Clone, Debug)]
@@ -32,11 +35,15 @@ impl Observed {
         self.last_success.is_some_and(|last| now.saturating_duration_since(last) < SILENCE)
     }
 
-    /// Whether it has been silent for at least [`SILENCE`], counted from when this replica began to ask: a new leader knows
-    /// nothing yet and must not call everybody unreachable.
+    /// Whether it has been silent for at least [`SILENCE`]; when it has never answered, for [`FIRST_SILENCE`] since this
+    /// replica began to ask: a new leader knows nothing yet and must not call everybody unreachable.
     #[must_use]
     pub fn silent(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.last_success.unwrap_or(self.since)) >= SILENCE
+        let (since, limit) = match self.last_success {
+            Some(last) => (last, SILENCE),
+            None => (self.since, FIRST_SILENCE),
+        };
+        now.saturating_duration_since(since) >= limit
     }
 
     /// The report, if the holder is reachable.
@@ -156,7 +163,7 @@ pub(crate) mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         reports.note("ns", "a-0", Err("refused".into()), at(0));
         let never = reports.get("ns", "a-0").unwrap();
-        assert!(!never.reachable(at(1)) && !never.silent(at(19)) && never.silent(at(20)));
+        assert!(!never.reachable(at(1)) && !never.silent(at(9)) && never.silent(at(10)));
 
         reports.note("ns", "a-0", Ok(report("a-0", 1)), at(30));
         reports.note("ns", "a-0", Err("gone".into()), at(33));
