@@ -113,6 +113,7 @@ fn settings(config: &Config, https: Option<(SocketAddr, Placed)>) -> Settings {
         cache_info: config.cache_info.to_text(),
         pull_through: config.pull_through.is_some(),
         push: config.push.is_some(),
+        push_in_clear: config.push_in_clear,
         clients: config.clients.clone(),
         workers: std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS),
     }
