@@ -30,6 +30,9 @@ use crate::push::Push;
 use crate::through::Through;
 use crate::tree::Tree;
 
+/// What is told of a narinfo of which nothing is known yet. A 5xx would fail the whole build of a Nix before 2.32.
+const NOT_KNOWN: &str = "the directory is being read, and no upstream is asked yet\n";
+
 /// What the handlers need.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -85,6 +88,8 @@ pub(super) fn while_opening(listener: &TcpListener) -> std::io::Result<DropGuard
     let opened = CancellationToken::new();
     let router = Router::new()
         .route("/healthz", get(async || "ok: the directory is being read\n"))
+        // As nginx says of an agent that is away.
+        .route("/granary/v1/narinfo/{hash}", get(async || (StatusCode::NOT_FOUND, NOT_KNOWN)))
         .fallback(async || unavailable("the directory is being read; try again\n"));
     let server = axum::serve(listener, router).with_graceful_shutdown(opened.clone().cancelled_owned());
     tokio::spawn(async move {

@@ -55,14 +55,9 @@ const ABSENT_LOCATION: &str = "
             proxy_set_header Connection \"\";
             proxy_connect_timeout 5s;
             proxy_read_timeout 30s;
-            # An agent that is away knows nothing of what may be had: clients come again, and do not remember a 404.
-            error_page 502 504 =503 @later;
-        }
-
-        location @later {
-            default_type text/plain;
-            add_header Retry-After 1 always;
-            return 503 \"the mirror cannot ask its upstreams now; try again\\n\";
+            # An agent that is away knows nothing of what may be had. A 5xx would fail the whole build of a Nix before 2.32;
+            # at a 404 a client goes to its next substituter, and asks here again in an hour.
+            error_page 502 504 = @no_narinfo;
         }
 
 ";
