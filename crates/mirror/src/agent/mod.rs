@@ -3,6 +3,7 @@
 mod activity;
 mod certificate;
 mod checked;
+mod disk;
 pub mod extras;
 mod front;
 mod heart;
@@ -167,14 +168,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     };
     info!(name = %config.name, directory = %config.directory.display(), agent = %config.agent, "agent started");
 
-    let wake = Arc::new(Notify::new());
-    let told =
-        scrub::Told { status: Arc::clone(&status), metrics: Arc::clone(&metrics), wake: Arc::clone(&wake) };
-    let scrubbing = (Arc::clone(&config), Arc::clone(&tree), stop.clone());
-    tasks.spawn(async move {
-        let (config, tree, stop) = scrubbing;
-        scrub::scrub(&config, tree, told, stop).await;
-    });
+    let wake = watch_disk(&config, &tree, (&status, &metrics), &tasks, &stop);
     tasks.spawn(beside::keep(keeper, Pace::default(), random(), stop.clone()));
     drop(waiting);
     let server = server::serve(listener, Arc::new(shared), stop.clone());
@@ -190,6 +184,24 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     }
     info!("agent stopped");
     Ok(())
+}
+
+/// Scrubs, and looks whether the disk takes anything in. What is returned wakes the passes: something is missing, or can be
+/// had again.
+fn watch_disk(
+    config: &Arc<Config>,
+    tree: &Arc<Tree>,
+    (status, metrics): (&Arc<Status>, &Arc<Metrics>),
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Arc<Notify> {
+    let told = scrub::Told { status: Arc::clone(status), metrics: Arc::clone(metrics), wake: Arc::default() };
+    let wake = Arc::clone(&told.wake);
+    let (status, metrics) = (Arc::clone(status), Arc::clone(metrics));
+    tasks.spawn(disk::watch(Arc::clone(tree), status, metrics, Arc::clone(&wake), stop.clone()));
+    let (config, tree, stop) = (Arc::clone(config), Arc::clone(tree), stop.clone());
+    tasks.spawn(async move { scrub::scrub(&config, tree, told, stop).await });
+    wake
 }
 
 /// What takes in pushes, if the configuration has it.

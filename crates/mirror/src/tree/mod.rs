@@ -86,6 +86,8 @@ pub struct Tree {
     /// Held for reading while something is published, for writing while something is taken out.
     gate: RwLock<()>,
     partials: Arc<Partials>,
+    /// The text of `nix-cache-info`.
+    cache_info: String,
     index: RwLock<Index>,
     catalog: RwLock<Catalog>,
     trash: RwLock<Trash>,
