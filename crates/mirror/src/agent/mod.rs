@@ -16,6 +16,7 @@ mod scrub;
 mod server;
 mod status;
 mod status_page;
+mod suspects;
 mod through;
 mod upkeep;
 mod work;

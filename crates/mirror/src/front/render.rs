@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::faults::faults_socket;
 use super::limits::{Limits, limits};
 use super::{Lists, Placed};
 use crate::config::Clients;
@@ -60,6 +61,11 @@ const ABSENT_LOCATION: &str = "
             error_page 502 504 = @no_narinfo;
         }
 
+";
+
+/// Where nginx's own trouble is told besides its log.
+const FAULTS: &str = "        # The agent looks at once at a file that cannot be read.
+        error_log \"syslog:server=unix:@DIR@/errors.sock,nohostname\" crit;
 ";
 
 /// HTTPS. Every Nix that there is has TLS 1.2, and every cipher here keeps what was sent secret when the key is lost.
@@ -254,6 +260,7 @@ pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
         .replace("@ABSENT_LOCATION@", if *pull_through { ABSENT_LOCATION } else { "" })
         .replace("@PAGE@", PAGE)
         .replace("@OWN@", &own.to_string())
+        .replace("@FAULTS@\n", if faults_socket(directory).is_some() { FAULTS } else { "" })
         .replace("@PUSH_MAP@\n", if *push { PUSH_MAP } else { "" })
         .replace("@PLAIN@", if *push_in_clear { "taken" } else { "readable" })
         .replace("@PUSH_SERVER@", if *push { PUSH_SERVER } else { "" })

@@ -49,6 +49,7 @@ mod remove;
 mod state;
 mod temp;
 mod trash;
+mod unreadable;
 
 use std::collections::{BinaryHeap, HashSet};
 use std::fs::File;

@@ -15,6 +15,7 @@ use super::index::{Held, Index};
 use super::many::{narinfos_in, read_each};
 use super::partial::Partials;
 use super::trash::Trash;
+use super::unreadable::Unreadable;
 use super::{Layout, Tree, TreeError, disk, id, write};
 use crate::capacity::Capacity;
 
@@ -140,24 +141,28 @@ fn lock(layout: &Layout) -> Result<File, TreeError> {
     }
 }
 
-/// Reads what is published. A narinfo that is not in our form, or whose NAR file is not there whole, is not counted: a
-/// pass that wants it gets it again.
+/// Reads what is published. A narinfo that is not in our form, or cannot be read, or whose NAR file is not there whole, is
+/// not counted: a pass that wants it gets it again.
 fn scan(layout: &Layout) -> Result<Index, TreeError> {
     let hashes = narinfos_in(layout.directory())?;
-    let mut index = Index::default();
+    let (mut index, unreadable) = (Index::default(), Unreadable::default());
     read_each(
         &hashes,
-        |hash| read_published(layout, hash),
+        |hash| read_published(layout, hash, &unreadable),
         |hash, (held, references)| index.insert(hash, held, references),
     )?;
     Ok(index)
 }
 
-fn read_published(layout: &Layout, hash: &HashPart) -> Result<Option<(Held, Vec<HashPart>)>, TreeError> {
+fn read_published(
+    layout: &Layout,
+    hash: &HashPart,
+    unreadable: &Unreadable,
+) -> Result<Option<(Held, Vec<HashPart>)>, TreeError> {
     let path = layout.narinfo(hash);
-    let mut file = File::open(&path).map_err(TreeError::io("open", &path))?;
     let mut text = Vec::new();
-    file.read_to_end(&mut text).map_err(TreeError::io("read", &path))?;
+    let read = File::open(&path).and_then(|mut file| file.read_to_end(&mut text).map(|_| file));
+    let Some(file) = unreadable.as_absent(read, &path)? else { return Ok(None) };
     let written = file.metadata().and_then(|file| file.modified()).ok();
     let at = written.and_then(|time| Timestamp::try_from(time).ok());
     let info = NarInfo::parse(&text).ok().filter(|info| info.store_path.hash_part() == *hash);

@@ -19,6 +19,7 @@ mod status;
 mod support;
 mod through;
 mod tls;
+mod unreadable;
 mod unstated;
 mod upkeep;
 mod upstreams;
