@@ -318,7 +318,7 @@ mod tests {
                     waiting: Some("w".into()),
                     ..Default::default()
                 }),
-                capacity: Some(CapacityReport { free: Some(7), full: None }),
+                capacity: Some(CapacityReport { free: Some(7), full: None, read_only: true }),
                 scrub: Some(ScrubReport { began: "b".into(), rotten: 3, ..Default::default() }),
             },
             channels: vec![ChannelReport {

@@ -21,7 +21,8 @@ const RETRY: Duration = Duration::from_secs(5);
 /// nginx workers: each can serve a fast network, and each keeps its own copy of the lists.
 const MAX_WORKERS: usize = 8;
 
-/// Renders at the start, and whenever the map or the certificate changes.
+/// Renders at the start, and whenever the map or the certificate changes. What fails later, as on a disk that takes nothing
+/// in any more, leaves nginx with what it has, by which it serves.
 pub(super) async fn keep_rendered(
     config: Arc<Config>,
     mut map: Current,
@@ -33,7 +34,7 @@ pub(super) async fn keep_rendered(
         .tls
         .clone()
         .map(|tls| Certificate::new(tls, &config.front_directory, Arc::clone(&metrics.tls)));
-    let mut alone = false;
+    let (mut alone, mut serves) = (false, false);
     loop {
         let current = map.borrow_and_update().clone();
         let config = Arc::clone(&config);
@@ -63,7 +64,8 @@ pub(super) async fn keep_rendered(
             error!(trouble, "nginx's files cannot be rendered; trying again");
         }
         let failed = trouble.is_some();
-        status.front(trouble);
+        serves |= !failed;
+        status.front(trouble.filter(|_| !serves));
         tokio::select! {
             () = stop.cancelled() => return,
             () = sleep(RETRY), if failed => {}
@@ -113,6 +115,7 @@ fn settings(config: &Config, https: Option<(SocketAddr, Placed)>) -> Settings {
         cache_info: config.cache_info.to_text(),
         pull_through: config.pull_through.is_some(),
         push: config.push.is_some(),
+        push_in_clear: config.push_in_clear,
         clients: config.clients.clone(),
         workers: std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS),
     }

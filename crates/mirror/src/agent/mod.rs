@@ -3,6 +3,7 @@
 mod activity;
 mod certificate;
 mod checked;
+mod disk;
 pub mod extras;
 mod front;
 mod heart;
@@ -15,6 +16,7 @@ mod scrub;
 mod server;
 mod status;
 mod status_page;
+mod suspects;
 mod through;
 mod upkeep;
 mod work;
@@ -137,17 +139,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     }
     let channels = open_channels(&config, &tree, fetcher, &wants).await?;
     let followed = Arc::new(Followed::new(Arc::clone(&tree), client::build(&config.limits)?));
-    let wake = Arc::new(Notify::new());
     let every = config.sync_every.saturating_mul(LOOK_EVERY);
     let following = (Arc::clone(&channels), Arc::clone(&config), stop.clone());
     tasks.spawn(async move {
         let (channels, config, stop) = following;
         channels.run(every, config.pull_through.is_none(), &stop).await;
-    });
-    let following = (Arc::clone(&followed), Arc::clone(&wake), stop.clone());
-    tasks.spawn(async move {
-        let (followed, wake, stop) = following;
-        followed.run(every, &wake, &stop).await;
     });
     let push = take_pushes(&config, &tree, &tasks, &stop)?;
     let retention = Retention::open(Arc::clone(&tree));
@@ -173,12 +169,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     };
     info!(name = %config.name, directory = %config.directory.display(), agent = %config.agent, "agent started");
 
-    let told =
-        scrub::Told { status: Arc::clone(&status), metrics: Arc::clone(&metrics), wake: Arc::clone(&wake) };
-    let scrubbing = (Arc::clone(&config), Arc::clone(&tree), stop.clone());
+    let wake = watch_disk(&config, &tree, (&status, &metrics), &tasks, &stop);
+    let following = (Arc::clone(&followed), Arc::clone(&wake), stop.clone());
     tasks.spawn(async move {
-        let (config, tree, stop) = scrubbing;
-        scrub::scrub(&config, tree, told, stop).await;
+        let (followed, wake, stop) = following;
+        followed.run(every, &wake, &stop).await;
     });
     tasks.spawn(beside::keep(keeper, Pace::default(), random(), stop.clone()));
     drop(waiting);
@@ -195,6 +190,24 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     }
     info!("agent stopped");
     Ok(())
+}
+
+/// Scrubs, and looks whether the disk takes anything in. What is returned wakes the passes: something is missing, or can be
+/// had again.
+fn watch_disk(
+    config: &Arc<Config>,
+    tree: &Arc<Tree>,
+    (status, metrics): (&Arc<Status>, &Arc<Metrics>),
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Arc<Notify> {
+    let told = scrub::Told { status: Arc::clone(status), metrics: Arc::clone(metrics), wake: Arc::default() };
+    let wake = Arc::clone(&told.wake);
+    let (status, metrics) = (Arc::clone(status), Arc::clone(metrics));
+    tasks.spawn(disk::watch(Arc::clone(tree), status, metrics, Arc::clone(&wake), stop.clone()));
+    let (config, tree, stop) = (Arc::clone(config), Arc::clone(tree), stop.clone());
+    tasks.spawn(async move { scrub::scrub(&config, tree, told, stop).await });
+    wake
 }
 
 /// What takes in pushes, if the configuration has it.

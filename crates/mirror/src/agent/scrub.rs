@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use granary_placement::report::ScrubReport;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::status::Status;
+use super::suspects;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::scrub::round::Round;
@@ -21,10 +22,22 @@ pub(super) struct Told {
     pub wake: Arc<Notify>,
 }
 
-/// Scrubs until `stop`, if the configuration says so.
+/// Suspects that wait to be looked at.
+const SUSPECTS: usize = 1024;
+
+/// Scrubs until `stop`, if the configuration says so; what nginx cannot read is looked at in any case.
 pub(super) async fn scrub(config: &Config, tree: Arc<Tree>, told: Told, stop: CancellationToken) {
-    let Some(rules) = config.scrub else { return };
-    Scrubber::open(tree, config.trust(), rules).run(&told, stop).await;
+    let (name, suspects) = mpsc::channel(SUSPECTS);
+    let listen = suspects::listen(config.front_directory.clone(), Arc::clone(&tree), name, stop.clone());
+    let rules = config.scrub.unwrap_or_default();
+    let scrubber = Scrubber::open(tree, config.trust(), rules).with_suspects(suspects);
+    let scrub = async {
+        match config.scrub {
+            Some(_) => scrubber.run(&told, stop).await,
+            None => scrubber.run_suspects(&told, stop).await,
+        }
+    };
+    tokio::join!(listen, scrub);
 }
 
 impl Watcher for Told {

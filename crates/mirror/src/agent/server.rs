@@ -1,5 +1,6 @@
 //! The agent's own HTTP: report, health, metrics, and misses for nginx.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -28,6 +29,9 @@ use crate::metrics::Metrics;
 use crate::push::Push;
 use crate::through::Through;
 use crate::tree::Tree;
+
+/// What is told of a narinfo of which nothing is known yet. A 5xx would fail the whole build of a Nix before 2.32.
+const NOT_KNOWN: &str = "the directory is being read, and no upstream is asked yet\n";
 
 /// What the handlers need.
 #[derive(Debug)]
@@ -80,7 +84,8 @@ pub(super) async fn serve(
     shared: Arc<Shared>,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(shared)).with_graceful_shutdown(stop.cancelled_owned()).await
+    let service = router(shared).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
 /// Answers on this listener's port while the directory is read, until what is returned is dropped: that the process is
@@ -92,6 +97,8 @@ pub(super) fn while_opening(listener: &TcpListener) -> std::io::Result<DropGuard
     let opened = CancellationToken::new();
     let router = Router::new()
         .route("/healthz", get(async || "ok: the directory is being read\n"))
+        // As nginx says of an agent that is away.
+        .route("/granary/v1/narinfo/{hash}", get(async || (StatusCode::NOT_FOUND, NOT_KNOWN)))
         .fallback(async || unavailable("the directory is being read; try again\n"));
     let server = axum::serve(listener, router).with_graceful_shutdown(opened.clone().cancelled_owned());
     tokio::spawn(async move {

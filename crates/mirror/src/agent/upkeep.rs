@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use granary_placement::report::{CapacityReport, RetentionReport};
+use granary_placement::report::RetentionReport;
 
 use super::status::Status;
 use crate::map::Doubt;
@@ -49,11 +49,7 @@ impl Upkeep {
             Some(rules) => self.retain(rules, demand).await,
             None => self.status.upkeep(|upkeep| upkeep.retention = None),
         }
-        let capacity = self.tree.capacity();
-        let report =
-            CapacityReport { free: capacity.free(), full: capacity.full().map(|full| full.to_string()) };
-        self.metrics.upkeep.capacity(&report);
-        self.status.upkeep(|upkeep| upkeep.capacity = Some(report));
+        super::disk::tell(&self.tree, &self.status, &self.metrics);
     }
 
     /// What the channels want is wanted too.

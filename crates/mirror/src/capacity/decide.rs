@@ -25,6 +25,11 @@ pub struct Space {
 /// Why something is not taken in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoRoom {
+    /// The disk takes nothing in, whatever room it has.
+    #[error(
+        "the disk is read-only: what is there is served, and nothing is taken in until it can be written to"
+    )]
+    ReadOnly,
     /// The filesystem is too full.
     #[error(
         "no space: it needs up to {}, and {} are free, of which {} have to stay free (capacity.keepFree)",
@@ -58,6 +63,7 @@ impl NoRoom {
     #[must_use]
     pub fn needed(&self) -> u64 {
         match self {
+            Self::ReadOnly => 0,
             Self::Disk { needed, .. } | Self::MaxSize { needed, .. } => *needed,
         }
     }

@@ -9,8 +9,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nix::sys::statvfs::{FsFlags, Statvfs, statvfs};
 use tokio::sync::Notify;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 pub use decide::{NoRoom, Rules, Space};
 
@@ -30,6 +31,8 @@ struct State {
     pending: u64,
     /// The smallest that was not let in, until there is room for it.
     full: Option<NoRoom>,
+    /// Whether the disk takes nothing in.
+    read_only: bool,
 }
 
 /// The right to write so many bytes, until it is dropped: when they are written, and the filesystem counts them, or when
@@ -68,8 +71,15 @@ impl Capacity {
 
     /// `None`: it may fit when the others have ended.
     fn try_admit(self: &Arc<Self>, bytes: u64, held: u64) -> Option<Result<Room, NoRoom>> {
-        let free = self.free();
+        let space = self.look();
+        if space.as_ref().is_some_and(is_read_only) {
+            self.read_only(true);
+        }
+        let free = space.as_ref().and_then(free);
         let mut state = self.state();
+        if state.read_only {
+            return Some(Err(NoRoom::ReadOnly));
+        }
         let rules = state.rules;
         let space = Space { free, held, pending: state.pending };
         let fits = |bytes| rules.map_or(Ok(()), |rules| decide::fits(&rules, space, bytes));
@@ -99,17 +109,44 @@ impl Capacity {
     /// Why something was not let in, which would not be now either; of several the smallest.
     #[must_use]
     pub fn full(&self) -> Option<NoRoom> {
-        self.state().full.clone()
+        let state = self.state();
+        if state.read_only { Some(NoRoom::ReadOnly) } else { state.full.clone() }
+    }
+
+    /// Whether the disk takes nothing in, as far as is known. In memory.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.state().read_only
+    }
+
+    /// Whether the filesystem is mounted so that nothing can be written to it. One that is not may take nothing in all the
+    /// same, after an error.
+    #[must_use]
+    pub fn is_mounted_read_only(&self) -> bool {
+        self.look().as_ref().is_some_and(is_read_only)
+    }
+
+    /// Notes whether the disk takes nothing in, and tells when that is new.
+    pub(crate) fn read_only(&self, read_only: bool) {
+        let before = std::mem::replace(&mut self.state().read_only, read_only);
+        let directory = self.directory.display();
+        match (before, read_only) {
+            (false, true) => {
+                error!(%directory, "the disk is read-only: serving what is there, and taking nothing in");
+            }
+            (true, false) => info!(%directory, "the disk can be written to again; taking artifacts in"),
+            _ => {}
+        }
     }
 
     /// Bytes that may still be written; `None` when the filesystem does not say.
     #[must_use]
     pub fn free(&self) -> Option<u64> {
-        let space = nix::sys::statvfs::statvfs(&self.directory).ok()?;
-        // Their types differ between machines.
-        #[allow(clippy::useless_conversion, reason = "only on some machines")]
-        let (blocks, size) = (u64::from(space.blocks_available()), u64::from(space.fragment_size()));
-        blocks.checked_mul(size)
+        self.look().as_ref().and_then(free)
+    }
+
+    fn look(&self) -> Option<Statvfs> {
+        statvfs(&self.directory).ok()
     }
 
     /// Whoever waits may try again.
@@ -123,6 +160,18 @@ impl Capacity {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Bytes that may still be written.
+fn free(space: &Statvfs) -> Option<u64> {
+    // Their types differ between machines.
+    #[allow(clippy::useless_conversion, reason = "only on some machines")]
+    let (blocks, size) = (u64::from(space.blocks_available()), u64::from(space.fragment_size()));
+    blocks.checked_mul(size)
+}
+
+fn is_read_only(space: &Statvfs) -> bool {
+    space.flags().contains(FsFlags::ST_RDONLY)
 }
 
 impl Drop for Room {
@@ -167,6 +216,20 @@ mod tests {
         capacity.limit(Some(Rules { keep_free: 0, max_size: Some(101) }));
         capacity.admit(1, || 0).await.unwrap();
         assert_eq!(capacity.full(), None, "it recovers by itself");
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_takes_nothing_in_has_no_room_and_says_why() {
+        let capacity = Capacity::of(std::env::temp_dir());
+        capacity.read_only(true);
+        assert_eq!(capacity.admit(0, || 0).await.unwrap_err(), NoRoom::ReadOnly);
+        assert!(capacity.full().unwrap().to_string().contains("read-only"));
+        capacity.read_only(false);
+        capacity.admit(0, || 0).await.unwrap();
+        assert_eq!(capacity.full(), None);
+        // Nobody can write there, and the mount says so.
+        let proc = Capacity::of("/sys/fs/cgroup/no/such".into());
+        assert!(!proc.is_mounted_read_only(), "what is not there is no read-only disk");
     }
 
     #[tokio::test]

@@ -14,16 +14,19 @@ use crate::config::Config;
 /// How often the file is looked at.
 const POLL: Duration = Duration::from_secs(2);
 
-/// Runs the agent until `stop`, anew whenever the file changes to another usable configuration. nginx goes on meanwhile.
+/// Runs the agent until `stop`, anew whenever the file changes to another usable configuration. nginx goes on meanwhile, by
+/// the files in `front`.
 pub(super) async fn agent(
     path: &Path,
     mut config: Config,
+    front: &Path,
     stop: &CancellationToken,
 ) -> Result<(), AgentError> {
     loop {
         let inner = stop.child_token();
         let running = async {
-            let outcome = agent::run(config.clone(), inner.clone()).await;
+            let config = Config { front_directory: front.to_owned(), ..config.clone() };
+            let outcome = agent::run(config, inner.clone()).await;
             inner.cancel();
             outcome
         };

@@ -20,7 +20,7 @@ use crate::agent::AgentError;
 use crate::carry::CarryError;
 use crate::cli::{Command, Keys};
 use crate::config::{Config, ConfigError};
-use crate::front::{Supervisor, SupervisorError};
+use crate::front::{self, Supervisor, SupervisorError};
 use crate::verify::VerifyError;
 
 /// A command that could not do its work. Faults that it was asked to find are an exit code instead.
@@ -87,14 +87,17 @@ pub async fn run(command: Command) -> Result<ExitCode, CommandError> {
     match command {
         Command::Run(args) => {
             let config = Config::load(&args.config)?;
-            let supervisor = Supervisor::new(&args.nginx, &config.front_directory);
+            let front = front::place(&config.front_directory);
+            let supervisor =
+                Supervisor::new(&args.nginx, &front).after(front::earlier(&config.front_directory));
             let stop = stopped_by_signals()?;
-            let agent = Box::pin(follow::agent(&args.config, config, &stop));
+            let agent = Box::pin(follow::agent(&args.config, config, &front, &stop));
             both(agent, supervisor.run(stop.clone()), &stop).await?;
         }
         Command::Agent(args) => {
-            Box::pin(follow::agent(&args.config, Config::load(&args.config)?, &stopped_by_signals()?))
-                .await?;
+            let config = Config::load(&args.config)?;
+            let front = config.front_directory.clone();
+            Box::pin(follow::agent(&args.config, config, &front, &stopped_by_signals()?)).await?;
         }
         Command::Front(args) => {
             let directory = std::path::absolute(&args.dir)?;

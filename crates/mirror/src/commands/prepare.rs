@@ -1,6 +1,7 @@
 //! `prepare`: the one thing in a pod that needs root.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Uid};
@@ -46,6 +47,10 @@ pub fn prepare(directory: &Path, owner: cli::Owner) -> Result<(), PrepareError> 
     let meta = directory.symlink_metadata().map_err(|source| PrepareError::Make { path: path(), source })?;
     if meta.file_type().is_symlink() {
         return Err(PrepareError::Link { path: path() });
+    }
+    if (meta.uid(), meta.gid()) == (uid, gid) {
+        // A read-only disk lets nobody say so again, and is to be served all the same.
+        return Ok(());
     }
     nix::unistd::chown(directory, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
         .map_err(|error| PrepareError::Own { path: path(), uid, gid, source: error.into() })

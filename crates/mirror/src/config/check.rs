@@ -61,6 +61,7 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
     let tls = tls::check(tls, https.as_deref(), &directory, &front_directory)?;
     check_ports(http, tls.as_ref().map(|tls| tls.listen), agent)?;
     let secret = tls.is_some();
+    let push_in_clear = push.as_ref().is_some_and(|push| super::push::in_clear(push, http));
     Ok(Config {
         name: parsed("name", &name, "use lower-case letters, digits and dashes")?,
         directory,
@@ -79,6 +80,7 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
         sync_every: seconds("syncSeconds", sync_seconds)?,
         limits: check_limits(&limits)?,
         push: push.map(|push| super::push::check(push, http.unwrap_or(agent), secret)).transpose()?,
+        push_in_clear,
         retention: retention.map(Into::into),
         capacity: capacity.as_ref().map(super::capacity::check).transpose()?,
         scrub: super::scrub::check(&scrub)?,

@@ -75,6 +75,8 @@ pub struct Config {
     pub limits: Limits,
     /// Who may push, and how much; nobody when absent.
     pub push: Option<Push>,
+    /// Whether tokens may come over plain HTTP: nobody else can read them there, or it was said that nobody does.
+    pub push_in_clear: bool,
     /// How long things stay that nobody wants any more; `None`: for ever.
     pub retention: Option<keeping::machine::Rules>,
     /// How much of the disk may be used; `None`: all of it.

@@ -20,6 +20,12 @@ pub(super) struct RawPush {
     allow_plain_http: bool,
 }
 
+/// Whether a token may come over plain HTTP, for which nginx listens at `http`. With TLS beside it, one that came there is
+/// refused otherwise.
+pub(super) fn in_clear(push: &RawPush, http: Option<SocketAddr>) -> bool {
+    push.allow_plain_http || http.is_some_and(|http| http.ip().is_loopback())
+}
+
 /// `secret`: whether nobody on the way to nginx can read what is sent: it speaks TLS.
 pub(super) fn check(raw: RawPush, http: SocketAddr, secret: bool) -> Checked<Push> {
     let RawPush { token_file, max_size, public_keys, allow_plain_http } = raw;
@@ -70,6 +76,18 @@ mod tests {
         let error = push(&keys, open, false).unwrap_err();
         assert!(error.starts_with("push.allowPlainHttp: ") && error.contains("0.0.0.0:8080"), "{error}");
         assert!(push(&format!("{keys}allowPlainHttp: true\n"), open, false).is_ok());
+    }
+
+    #[test]
+    fn beside_tls_plain_http_is_no_way_for_a_token() {
+        let raw = |more: &str| {
+            serde_yaml::from_str::<RawPush>(&format!("tokenFile: /t\nmaxSize: 2Ki\npublicKeys: []\n{more}"))
+                .unwrap()
+        };
+        let at = |address: &str| Some(address.parse().unwrap());
+        assert!(!in_clear(&raw(""), at("0.0.0.0:80")) && !in_clear(&raw(""), None));
+        assert!(in_clear(&raw(""), at("127.0.0.1:80")) && in_clear(&raw(""), at("[::1]:80")));
+        assert!(in_clear(&raw("allowPlainHttp: true"), at("0.0.0.0:80")));
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! `scrub`: how often everything is read again. On without being named.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 
 use super::ConfigError;
@@ -20,7 +18,8 @@ pub(super) struct RawScrub {
 
 impl Default for RawScrub {
     fn default() -> Self {
-        Self { enabled: true, period: Time(Duration::from_hours(14 * 24)), bandwidth: Size(20 << 20) }
+        let Rules { period, bandwidth } = Rules::default();
+        Self { enabled: true, period: Time(period), bandwidth: Size(bandwidth) }
     }
 }
 
@@ -44,6 +43,8 @@ pub(super) fn check(raw: &RawScrub) -> Result<Option<Rules>, ConfigError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

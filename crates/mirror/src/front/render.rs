@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::faults::faults_socket;
 use super::limits::{Limits, limits};
 use super::{Lists, Placed};
 use crate::config::Clients;
@@ -55,16 +56,16 @@ const ABSENT_LOCATION: &str = "
             proxy_set_header Connection \"\";
             proxy_connect_timeout 5s;
             proxy_read_timeout 30s;
-            # An agent that is away knows nothing of what may be had: clients come again, and do not remember a 404.
-            error_page 502 504 =503 @later;
+            # An agent that is away knows nothing of what may be had. A 5xx would fail the whole build of a Nix before 2.32;
+            # at a 404 a client goes to its next substituter, and asks here again in an hour.
+            error_page 502 504 = @no_narinfo;
         }
 
-        location @later {
-            default_type text/plain;
-            add_header Retry-After 1 always;
-            return 503 \"the mirror cannot ask its upstreams now; try again\\n\";
-        }
+";
 
+/// Where nginx's own trouble is told besides its log.
+const FAULTS: &str = "        # The agent looks at once at a file that cannot be read.
+        error_log \"syslog:server=unix:@DIR@/errors.sock,nohostname\" crit;
 ";
 
 /// HTTPS. Every Nix that there is has TLS 1.2, and every cipher here keeps what was sent secret when the key is lost.
@@ -84,6 +85,14 @@ const PUSH_SERVER: &str = "
         client_max_body_size 0;
 ";
 
+/// With push: what becomes of a PUT, by how it came.
+const PUSH_MAP: &str = "    map \"$request_method $scheme\" $granary_put {
+        default \"\";
+        \"PUT https\" taken;
+        \"PUT http\" @PLAIN@;
+    }
+";
+
 /// With push: a PUT, which no location takes, goes to the agent as it comes, and the agent's answer back.
 const PUSH: &str = r#"            error_log stderr warn;
             proxy_http_version 1.1;
@@ -93,10 +102,15 @@ const PUSH: &str = r#"            error_log stderr warn;
             proxy_send_timeout 120s;
             # A large NAR is verified before its narinfo is answered; a client waits for 300 s.
             proxy_read_timeout 300s;
-            if ($request_method = PUT) {
+            if ($granary_put = taken) {
                 add_header Cache-Control no-store always;
                 break;
                 proxy_pass http://granary_agent;
+            }
+            # Nix shows the words, and does not try again.
+            if ($granary_put = readable) {
+                add_header Cache-Control no-store always;
+                return 403 "this mirror takes pushes over https:// only. Everybody on the way could read the token that came with this request: have it replaced\n";
             }
 "#;
 
@@ -174,6 +188,8 @@ pub struct Settings {
     pub workers: usize,
     /// Whether a PUT is handed to the agent.
     pub push: bool,
+    /// Whether that is so for one that came over plain HTTP too.
+    pub push_in_clear: bool,
 }
 
 /// The two files.
@@ -202,6 +218,7 @@ pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
         pull_through,
         workers,
         push,
+        push_in_clear,
     } = settings;
     // Without a line to add, nginx can answer with Content-Length and ETag.
     let with_line = *publish != Publish::Never && !lists.is_empty();
@@ -243,6 +260,9 @@ pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
         .replace("@ABSENT_LOCATION@", if *pull_through { ABSENT_LOCATION } else { "" })
         .replace("@PAGE@", PAGE)
         .replace("@OWN@", &own.to_string())
+        .replace("@FAULTS@\n", if faults_socket(directory).is_some() { FAULTS } else { "" })
+        .replace("@PUSH_MAP@\n", if *push { PUSH_MAP } else { "" })
+        .replace("@PLAIN@", if *push_in_clear { "taken" } else { "readable" })
         .replace("@PUSH_SERVER@", if *push { PUSH_SERVER } else { "" })
         .replace("@PUSH_NARINFO@", if *push { PUSH_NARINFO } else { "" })
         .replace("@PUSH@", if *push { PUSH } else { "" })
@@ -310,6 +330,7 @@ mod tests {
             clients: Clients::default(),
             workers: 2,
             push: false,
+            push_in_clear: true,
         }
     }
 
@@ -319,12 +340,22 @@ mod tests {
             |push| render(&Settings { push, ..settings(Publish::Never) }, &Lists::default()).nginx_conf;
         assert!(!conf(false).contains("PUT") && !conf(false).contains("client_max_body_size"));
         assert!(
-            conf(true).contains("if ($request_method = PUT)")
+            conf(true).contains("if ($granary_put = taken)")
                 && conf(true).contains("client_max_body_size 0;")
         );
         assert!(conf(true).contains("proxy_request_buffering off;"));
-        // Once for narinfos, whose location decides by the disk before it looks at the method, and once for all.
-        assert_eq!(conf(true).matches("if ($request_method = PUT)").count(), 2);
+        // For narinfos, whose location decides by the disk before it looks at the method.
+        assert_eq!(conf(true).matches("if ($request_method = PUT)").count(), 1);
+    }
+
+    #[test]
+    fn a_token_in_the_clear_is_taken_only_where_that_is_said() {
+        let conf = |push_in_clear| {
+            let settings = Settings { push: true, push_in_clear, ..settings(Publish::Never) };
+            render(&settings, &Lists::default()).nginx_conf
+        };
+        assert!(conf(true).contains("\"PUT http\" taken;") && conf(false).contains("\"PUT http\" readable;"));
+        assert!(conf(false).contains("\"PUT https\" taken;"));
     }
 
     fn one_list() -> Lists {
@@ -335,7 +366,8 @@ mod tests {
     fn every_placeholder_is_filled() {
         for publish in [Publish::Always, Publish::Compatible, Publish::Never] {
             for (lists, pull_through) in [(Lists::default(), false), (one_list(), true)] {
-                let conf = render(&Settings { pull_through, ..settings(publish) }, &lists).nginx_conf;
+                let settings = Settings { pull_through, push: pull_through, ..settings(publish) };
+                let conf = render(&settings, &lists).nginx_conf;
                 let left: Vec<&str> = conf
                     .split('@')
                     .skip(1)

@@ -37,6 +37,8 @@ pub enum SupervisorError {
 pub struct Supervisor {
     program: PathBuf,
     directory: PathBuf,
+    /// Where an earlier one may have run that still has the port.
+    earlier: Vec<PathBuf>,
 }
 
 /// What a change is told by: inode, size and time of both files. They are replaced by rename and only when they differ.
@@ -51,7 +53,13 @@ impl Supervisor {
     /// `program` is a path, or a name to be found in `PATH` and the usual places of system programs.
     #[must_use]
     pub fn new(program: &Path, directory: &Path) -> Self {
-        Self { program: child::find(program), directory: directory.into() }
+        Self { program: child::find(program), directory: directory.into(), earlier: vec![directory.into()] }
+    }
+
+    /// Ends nginx of these directories too, before its own starts.
+    #[must_use]
+    pub fn after(self, earlier: Vec<PathBuf>) -> Self {
+        Self { earlier, ..self }
     }
 
     /// Waits for the files, runs nginx, and returns after `stop` once nginx has ended.
@@ -71,7 +79,9 @@ impl Supervisor {
                 refused = Some(files);
                 continue;
             }
-            stale::stop(&self.directory).await;
+            for earlier in &self.earlier {
+                stale::stop(earlier).await;
+            }
             let started = tokio::time::Instant::now();
             match self.run_once(files, &stop).await? {
                 Ended::Stopped => return Ok(()),

@@ -14,6 +14,7 @@ pub struct Upkeep {
     trash_bytes: IntGauge,
     retired: IntCounterVec,
     full: IntGauge,
+    read_only: IntGauge,
 }
 
 impl Upkeep {
@@ -36,6 +37,7 @@ impl Upkeep {
             trash_bytes: gauge("trash_bytes", "Bytes of the NAR files in the trash")?,
             retired,
             full: gauge("full", "Whether something is not taken in for lack of room")?,
+            read_only: gauge("disk_read_only", "Whether nothing is taken in because the disk is read-only")?,
         })
     }
 
@@ -51,7 +53,8 @@ impl Upkeep {
 
     /// Whether there is room.
     pub fn capacity(&self, report: &CapacityReport) {
-        let CapacityReport { free: _, full } = report;
-        self.full.set(i64::from(full.is_some()));
+        let CapacityReport { free: _, full, read_only } = report;
+        self.full.set(i64::from(full.is_some() && !read_only));
+        self.read_only.set(i64::from(*read_only));
     }
 }

@@ -77,8 +77,8 @@ fn once(tree: &Tree, hash: &HashPart, trust: &Trust, budget: &mut Budget) -> Che
 fn narinfo(path: &Path, hash: &HashPart, trust: &Trust) -> Result<NarInfo, Fault> {
     artifact::read_narinfo(path, hash, trust).or_else(|fault| match fault.reason {
         RefusalReason::UntrustedKey | RefusalReason::Unsigned => {
-            let text =
-                std::fs::read(path).map_err(|error| Fault::new(RefusalReason::Disk, error.to_string()))?;
+            let unread = |error| Fault::new(RefusalReason::Disk, format!("{}: {error}", path.display()));
+            let text = std::fs::read(path).map_err(unread)?;
             Ok(NarInfo::parse(&text)?)
         }
         _ => Err(fault),

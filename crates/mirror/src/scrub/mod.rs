@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use granary_nix::{HashPart, Trust};
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -77,6 +78,10 @@ pub struct Scrubber {
     kept: tokio::time::Instant,
     was_late: bool,
     read_errors: u32,
+    /// What the disk said last.
+    read_error: String,
+    budget: Option<Budget>,
+    suspects: Option<mpsc::Receiver<HashPart>>,
 }
 
 impl Scrubber {
@@ -87,23 +92,53 @@ impl Scrubber {
         let kept = tree.state(STATE).and_then(|json| serde_json::from_slice(&json).ok());
         let round = kept.unwrap_or_else(|| Round::first(Timestamp::now()));
         let kept = tokio::time::Instant::now();
-        Self { tree, trust, rules, round, kept, was_late: false, read_errors: 0 }
+        Self {
+            tree,
+            trust,
+            rules,
+            round,
+            kept,
+            was_late: false,
+            read_errors: 0,
+            read_error: String::new(),
+            budget: None,
+            suspects: None,
+        }
+    }
+
+    /// Looks at what comes here before everything else.
+    #[must_use]
+    pub fn with_suspects(self, suspects: mpsc::Receiver<HashPart>) -> Self {
+        Self { suspects: Some(suspects), ..self }
+    }
+
+    /// Looks at suspects alone until `stop`.
+    pub async fn run_suspects(mut self, watcher: &dyn Watcher, stop: CancellationToken) {
+        self.budget = Some(Budget::new(self.rules.bandwidth, stop.clone()));
+        while !stop.is_cancelled() {
+            self.wait(LOOK, watcher, &stop).await;
+        }
     }
 
     /// Scrubs until `stop`.
     pub async fn run(mut self, watcher: &dyn Watcher, stop: CancellationToken) {
-        let mut budget = Some(Budget::new(self.rules.bandwidth, stop.clone()));
+        self.budget = Some(Budget::new(self.rules.bandwidth, stop.clone()));
         'rounds: while !stop.is_cancelled() {
             let batch = self.tree.next_after(self.round.after.as_ref(), BATCH);
             if batch.is_empty() && self.round.after.is_some() {
                 self.end_round(watcher).await;
             } else if batch.is_empty() {
-                self.wait(LOOK.min(self.rules.period / 10), &stop).await;
+                self.wait(LOOK.min(self.rules.period / 10), watcher, &stop).await;
             }
             for hash in batch {
                 self.wait_until_due(watcher, &stop).await;
-                let Some(now) = budget.take().filter(|_| !stop.is_cancelled()) else { break 'rounds };
-                budget = self.one(hash, now, watcher).await;
+                self.look_at_suspects(watcher).await;
+                if stop.is_cancelled() || self.budget.is_none() {
+                    break 'rounds;
+                }
+                if let Some(bytes) = self.one(hash, watcher).await {
+                    self.round.read(hash, bytes + NARINFO);
+                }
                 if self.kept.elapsed() >= KEEP_EVERY {
                     self.keep().await;
                 }
@@ -112,13 +147,15 @@ impl Scrubber {
         self.keep().await;
     }
 
-    /// Reads one artifact, and does what has to be done about it. Gives the budget back, unless the scrub has to end.
-    async fn one(&mut self, hash: HashPart, mut budget: Budget, watcher: &dyn Watcher) -> Option<Budget> {
+    /// Reads one artifact, and does what has to be done about it. How many bytes were read; `None` when it was told to stop.
+    async fn one(&mut self, hash: HashPart, watcher: &dyn Watcher) -> Option<u64> {
+        let mut budget = self.budget.take()?;
         let (tree, trust) = (Arc::clone(&self.tree), self.trust.clone());
         let work = move || (check::check(&tree, &hash, &trust, &mut budget), budget);
         let (checked, budget) = tokio::task::spawn_blocking(work).await.ok()?;
+        self.budget = Some(budget);
         let bytes = match checked {
-            Checked::Stopped => return Some(budget),
+            Checked::Stopped => return None,
             Checked::Good(bytes) => {
                 self.read_errors = 0;
                 bytes
@@ -128,15 +165,15 @@ impl Scrubber {
                 0
             }
         };
-        self.round.read(hash, bytes + NARINFO);
         watcher.read(bytes);
-        Some(budget)
+        Some(bytes)
     }
 
     async fn rotten(&mut self, artifact: HashPart, rot: Rot, watcher: &dyn Watcher) {
         let (kind, fault) = (rot.kind(), rot.fault().clone());
         if rot.is_read_error() {
             self.read_errors = self.read_errors.saturating_add(1);
+            self.read_error = fault.to_string();
             if self.read_errors > MAX_READ_ERRORS {
                 error!(%artifact, %fault, "the disk cannot be read; nothing more is set aside for that");
                 return;
@@ -186,7 +223,7 @@ impl Scrubber {
             if pause.is_zero() || stop.is_cancelled() {
                 return;
             }
-            self.wait(pause.min(LOOK), stop).await;
+            self.wait(pause.min(LOOK), watcher, stop).await;
         }
     }
 
@@ -210,14 +247,28 @@ impl Scrubber {
                 self.rules.bandwidth
             )
         });
-        let failing = (self.read_errors > MAX_READ_ERRORS).then(|| "the disk cannot be read".to_owned());
+        let failing = (self.read_errors > MAX_READ_ERRORS)
+            .then(|| format!("the disk cannot be read, at last {}", self.read_error));
         Standing { round: self.round.clone(), artifacts: totals.artifacts, total, late, failing }
     }
 
-    async fn wait(&self, pause: Duration, stop: &CancellationToken) {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(pause) => {}
+    /// Waits, and looks at suspects meanwhile.
+    async fn wait(&mut self, pause: Duration, watcher: &dyn Watcher, stop: &CancellationToken) {
+        let until = tokio::time::Instant::now() + pause;
+        loop {
+            let suspect = tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep_until(until) => return,
+                Some(hash) = next(self.suspects.as_mut()) => hash,
+            };
+            self.one(suspect, watcher).await;
+        }
+    }
+
+    /// Those that are known by now.
+    async fn look_at_suspects(&mut self, watcher: &dyn Watcher) {
+        while let Some(suspect) = self.suspects.as_mut().and_then(|suspects| suspects.try_recv().ok()) {
+            self.one(suspect, watcher).await;
         }
     }
 
@@ -225,8 +276,19 @@ impl Scrubber {
         self.kept = tokio::time::Instant::now();
         let (tree, json) = (Arc::clone(&self.tree), serde_json::to_vec(&self.round).unwrap_or_default());
         let kept = tokio::task::spawn_blocking(move || tree.keep_state(STATE, &json)).await;
-        if let Ok(Err(error)) = kept {
+        // That the disk is read-only is told without this.
+        if let Ok(Err(error)) = kept
+            && !error.is_read_only()
+        {
             warn!(%error, "the progress of the scrub cannot be kept");
         }
+    }
+}
+
+/// The next suspect; none, for ever, where nobody names any.
+async fn next(suspects: Option<&mut mpsc::Receiver<HashPart>>) -> Option<HashPart> {
+    match suspects {
+        Some(suspects) => suspects.recv().await,
+        None => std::future::pending().await,
     }
 }

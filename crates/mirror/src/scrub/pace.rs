@@ -11,6 +11,12 @@ pub struct Rules {
     pub bandwidth: u64,
 }
 
+impl Default for Rules {
+    fn default() -> Self {
+        Self { period: Duration::from_hours(14 * 24), bandwidth: 20 << 20 }
+    }
+}
+
 /// How far a round is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {

@@ -122,8 +122,10 @@ async fn obtain(context: &Context, found: &Found) -> Result<Obtained, Problem> {
         return Ok(obtained);
     }
     let size = Expected::from(&*found.info).most_bytes();
-    let no_room =
-        |error: NoRoom| Problem::new(Fault::new(RefusalReason::NoSpace, error.to_string()), String::new());
+    let no_room = |error: NoRoom| {
+        let reason = if error == NoRoom::ReadOnly { RefusalReason::Disk } else { RefusalReason::NoSpace };
+        Problem::new(Fault::new(reason, error.to_string()), String::new())
+    };
     // Given back when the bytes are on the disk: what waits for others to be published must not hold up their room.
     let _room = match context.tree.admit(size).await {
         Err(_) if give_up_partials(context).await => context.tree.admit(size).await,

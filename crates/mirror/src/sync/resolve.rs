@@ -112,7 +112,7 @@ async fn on_disk(context: &Context, trust: Arc<Trust>, path: &StorePath) -> Opti
         let good = |info: &NarInfo| info.store_path == path && trust.judge(info).is_ok();
         let published = tree.published_narinfo(&hash).filter(good);
         if published.is_none() && tree.holds(&hash) {
-            tracing::warn!(%path, "the published narinfo is not one that is trusted now; the artifact is pulled again");
+            tracing::warn!(%path, "the published narinfo cannot be read, or is not one that is trusted now; the artifact is pulled again");
             tree.forget(&hash);
         }
         let info = published.or_else(|| tree.catalog_narinfo(&hash).filter(good))?;

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use granary_nix::{NarInfo, narinfo};
 
@@ -14,19 +14,63 @@ use super::{TempFile, TreeError, disk};
 #[derive(Debug)]
 pub(super) struct Scratch {
     directory: PathBuf,
+    /// The first name of this process: all others were left by processes that ended in the middle.
+    first: u64,
     next: AtomicU64,
+    /// Whether the disk took something not in because it is read-only.
+    refused: AtomicBool,
 }
 
 impl Scratch {
-    /// Makes the directory empty: what is in it was left by a process that ended in the middle.
+    /// Makes the directory empty, if the disk takes anything in.
     pub(super) fn prepare(directory: PathBuf) -> Result<Arc<Self>, TreeError> {
-        match fs::remove_dir_all(&directory) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(TreeError::io("empty", &directory)(error));
+        let names = fs::read_dir(&directory).into_iter().flatten();
+        let numbers = names.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok());
+        let first = numbers.max().map_or(0, |last| last.saturating_add(1));
+        let (next, refused) = (AtomicU64::new(first), AtomicBool::new(false));
+        let scratch = Arc::new(Self { directory, first, next, refused });
+        TreeError::or_later(scratch.empty())?;
+        Ok(scratch)
+    }
+
+    /// Removes what other processes left. What this one writes stays.
+    pub(super) fn empty(&self) -> Result<(), TreeError> {
+        make_directory(&self.directory)?;
+        for entry in fs::read_dir(&self.directory).map_err(TreeError::io("list", &self.directory))? {
+            let entry = entry.map_err(TreeError::io("list", &self.directory))?;
+            let (name, path) = (entry.file_name(), entry.path());
+            if name.to_str().and_then(|name| name.parse::<u64>().ok()).is_some_and(|name| name >= self.first)
+            {
+                continue;
             }
-            _ => make_directory(&directory)?,
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let removed = if is_directory { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            match removed {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(TreeError::io("remove", &path)(error));
+                }
+                _ => {}
+            }
         }
-        Ok(Arc::new(Self { directory, next: AtomicU64::new(0) }))
+        Ok(())
+    }
+
+    /// Writes an empty file and removes it, and fails when that does because the disk is read-only. Nothing else tells:
+    /// after an error ext4 takes nothing in, and its mount looks as before.
+    pub(super) fn try_out(self: &Arc<Self>) -> Result<(), TreeError> {
+        let file = self.file();
+        let tried = File::create_new(file.path()).and_then(|_| fs::remove_file(file.path()));
+        let tried = tried.map_err(TreeError::io("write", file.path()));
+        file.release();
+        let refused = tried.as_ref().is_err_and(TreeError::is_read_only);
+        self.refused.store(refused, Ordering::Relaxed);
+        // Any other trouble is for those to tell who write something.
+        if refused { tried } else { Ok(()) }
+    }
+
+    /// Whether something was not taken in since it was last tried out.
+    pub(super) fn was_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// A name that nobody else uses. The tree's lock makes us the only writer.
@@ -45,8 +89,11 @@ impl Scratch {
     /// A new file with this content, which is not synced.
     pub(super) fn put(self: &Arc<Self>, content: &[u8]) -> Result<TempFile, TreeError> {
         let temp = self.file();
-        disk::write(temp.path(), content).map_err(TreeError::io("write", temp.path()))?;
-        Ok(temp)
+        let written = disk::write(temp.path(), content).map_err(TreeError::io("write", temp.path()));
+        if written.as_ref().is_err_and(TreeError::is_read_only) {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+        written.map(|()| temp)
     }
 
     /// Gives a synced file a second name, which lasts only once its directory is synced. Where the filesystem knows no

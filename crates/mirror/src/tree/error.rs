@@ -71,6 +71,20 @@ impl TreeError {
         }
     }
 
+    /// Whether the disk takes nothing in: it is mounted read-only, or Linux made it so after an error.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem)
+    }
+
+    /// For what can wait until the disk takes something in: whether it is done.
+    pub(super) fn or_later(done: Result<(), Self>) -> Result<bool, Self> {
+        match done {
+            Err(error) if error.is_read_only() => Ok(false),
+            done => done.map(|()| true),
+        }
+    }
+
     /// For `map_err`: the error of doing `action` with `path`.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }

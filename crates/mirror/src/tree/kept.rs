@@ -54,8 +54,10 @@ impl Tree {
     /// Reads the marks.
     pub(super) fn load_kept(layout: &layout::Layout) -> Result<HashSet<HashPart>, TreeError> {
         let directory = layout.kept();
-        make_directory(&directory)?;
         let mut kept = HashSet::new();
+        if !TreeError::or_later(make_directory(&directory))? {
+            return Ok(kept);
+        }
         for entry in fs::read_dir(&directory).map_err(TreeError::io("list", &directory))? {
             let entry = entry.map_err(TreeError::io("list", &directory))?;
             kept.extend(entry.file_name().to_str().and_then(|name| name.parse::<HashPart>().ok()));

@@ -49,6 +49,7 @@ mod remove;
 mod state;
 mod temp;
 mod trash;
+mod unreadable;
 
 use std::collections::{BinaryHeap, HashSet};
 use std::fs::File;
@@ -86,6 +87,8 @@ pub struct Tree {
     /// Held for reading while something is published, for writing while something is taken out.
     gate: RwLock<()>,
     partials: Arc<Partials>,
+    /// The text of `nix-cache-info`.
+    cache_info: String,
     index: RwLock<Index>,
     catalog: RwLock<Catalog>,
     trash: RwLock<Trash>,

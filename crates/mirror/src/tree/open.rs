@@ -15,7 +15,8 @@ use super::index::{Held, Index};
 use super::many::{narinfos_in, read_each};
 use super::partial::Partials;
 use super::trash::Trash;
-use super::{Layout, Tree, TreeError, disk, id};
+use super::unreadable::Unreadable;
+use super::{Layout, Tree, TreeError, disk, id, write};
 use crate::capacity::Capacity;
 
 /// A tree that this process alone has, before it is read what is in it: nginx can serve it already.
@@ -25,6 +26,7 @@ pub struct Opening {
     id: String,
     scratch: Arc<Scratch>,
     partials: Arc<Partials>,
+    cache_info: String,
     lock: File,
 }
 
@@ -32,26 +34,23 @@ impl Opening {
     /// Takes the tree at `directory`, which is made when it is not there.
     ///
     /// Temporary files of an earlier process are removed. `nix-cache-info` is written when it does not say what
-    /// `cache_info` does. Fails when another process has the tree.
+    /// `cache_info` does. On a disk that takes nothing in both wait until it does ([`Tree::takes_in`]); a tree that is
+    /// there can be served meanwhile. Fails when another process has the tree.
     pub fn begin(directory: &Path, cache_info: &CacheInfo) -> Result<Self, TreeError> {
         let layout = Layout::new(directory);
-        for needed in [layout.nars(), layout.catalog(), layout.quarantine(), layout.trash_nars()] {
-            make_directory(&needed)?;
-        }
+        make_directories(&layout)?;
         let lock = lock(&layout)?;
         let scratch = Scratch::prepare(layout.temp())?;
         let partials = Partials::prepare(layout.partial())?;
         let id = id::read_or_make(&layout.id(), &scratch)?;
-        let text = cache_info.to_text();
-        if fs::read(layout.cache_info()).ok().as_deref() != Some(text.as_bytes()) {
-            scratch.write(&layout.cache_info(), text.as_bytes())?;
-        }
-        Ok(Self { layout, id, scratch, partials, lock })
+        let cache_info = cache_info.to_text();
+        TreeError::or_later(write_cache_info(&layout, &scratch, &cache_info))?;
+        Ok(Self { layout, id, scratch, partials, cache_info, lock })
     }
 
     /// Reads what is there, and finishes what an earlier process did not. Takes long where there is much.
     pub fn finish(self) -> Result<Tree, TreeError> {
-        let Self { layout, id, scratch, partials, lock } = self;
+        let Self { layout, id, scratch, partials, cache_info, lock } = self;
         let index = RwLock::new(scan(&layout)?);
         let catalog = RwLock::new(Catalog::load(&layout.catalog(), |hash| layout.catalog_narinfo(hash))?);
         let kept = RwLock::new(Tree::load_kept(&layout)?);
@@ -64,6 +63,7 @@ impl Opening {
             id,
             scratch,
             partials,
+            cache_info,
             gate,
             index,
             catalog,
@@ -73,9 +73,8 @@ impl Opening {
             beside,
             _lock: lock,
         };
-        tree.finish_setting_aside()?;
-        tree.finish_removals()?;
-        tree.complete_catalog()?;
+        let is_settled = TreeError::or_later(tree.settle())?;
+        tree.capacity.read_only(!is_settled);
         Ok(tree)
     }
 }
@@ -85,13 +84,55 @@ impl Tree {
     pub fn open(directory: &Path, cache_info: &CacheInfo) -> Result<Self, TreeError> {
         Opening::begin(directory, cache_info)?.finish()
     }
+
+    /// Looks whether the disk takes something in. When it did not and does again, everything is done that had to wait.
+    /// Writes nothing to a disk of which nothing bad is known. Blocks.
+    pub fn takes_in(&self) -> bool {
+        let doubt = self.capacity.is_read_only() || self.scratch.was_refused();
+        if !doubt && !self.capacity.is_mounted_read_only() {
+            return true;
+        }
+        match TreeError::or_later(self.settle()) {
+            Ok(takes_in) => self.capacity.read_only(!takes_in),
+            // As it was, until the next look.
+            Err(error) => tracing::error!(%error, "cannot finish what had to wait for the disk"),
+        }
+        !self.capacity.is_read_only()
+    }
+
+    /// Does what a start has to do on the disk, and what was interrupted when the disk took nothing in any more.
+    fn settle(&self) -> Result<(), TreeError> {
+        self.scratch.try_out()?;
+        // Nothing comes or goes meanwhile.
+        let _alone = write(&self.gate);
+        make_directories(&self.layout)?;
+        self.scratch.empty()?;
+        write_cache_info(&self.layout, &self.scratch, &self.cache_info)?;
+        self.finish_setting_aside()?;
+        self.finish_removals()?;
+        self.complete_catalog()
+    }
+}
+
+/// Makes the directories that are not there. On a disk that takes nothing in they are, or it has no tree.
+fn make_directories(layout: &Layout) -> Result<(), TreeError> {
+    let needed = [layout.nars(), layout.catalog(), layout.quarantine(), layout.trash_nars()];
+    needed.iter().try_for_each(|needed| make_directory(needed))
+}
+
+fn write_cache_info(layout: &Layout, scratch: &Arc<Scratch>, text: &str) -> Result<(), TreeError> {
+    let path = layout.cache_info();
+    if fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
+        return Ok(());
+    }
+    scratch.write(&path, text.as_bytes())
 }
 
 fn lock(layout: &Layout) -> Result<File, TreeError> {
     let path = layout.lock();
     // Made once, and not held open for writing: an open file would keep an admin from remounting the disk read-only.
     let made = File::options().create(true).truncate(false).write(true).open(&path);
-    made.map_err(TreeError::io("open", &path))?;
+    TreeError::or_later(made.map(drop).map_err(TreeError::io("open", &path)))?;
     let file = File::open(&path).map_err(TreeError::io("open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -100,24 +141,28 @@ fn lock(layout: &Layout) -> Result<File, TreeError> {
     }
 }
 
-/// Reads what is published. A narinfo that is not in our form, or whose NAR file is not there whole, is not counted: a
-/// pass that wants it gets it again.
+/// Reads what is published. A narinfo that is not in our form, or cannot be read, or whose NAR file is not there whole, is
+/// not counted: a pass that wants it gets it again.
 fn scan(layout: &Layout) -> Result<Index, TreeError> {
     let hashes = narinfos_in(layout.directory())?;
-    let mut index = Index::default();
+    let (mut index, unreadable) = (Index::default(), Unreadable::default());
     read_each(
         &hashes,
-        |hash| read_published(layout, hash),
+        |hash| read_published(layout, hash, &unreadable),
         |hash, (held, references)| index.insert(hash, held, references),
     )?;
     Ok(index)
 }
 
-fn read_published(layout: &Layout, hash: &HashPart) -> Result<Option<(Held, Vec<HashPart>)>, TreeError> {
+fn read_published(
+    layout: &Layout,
+    hash: &HashPart,
+    unreadable: &Unreadable,
+) -> Result<Option<(Held, Vec<HashPart>)>, TreeError> {
     let path = layout.narinfo(hash);
-    let mut file = File::open(&path).map_err(TreeError::io("open", &path))?;
     let mut text = Vec::new();
-    file.read_to_end(&mut text).map_err(TreeError::io("read", &path))?;
+    let read = File::open(&path).and_then(|mut file| file.read_to_end(&mut text).map(|_| file));
+    let Some(file) = unreadable.as_absent(read, &path)? else { return Ok(None) };
     let written = file.metadata().and_then(|file| file.modified()).ok();
     let at = written.and_then(|time| Timestamp::try_from(time).ok());
     let info = NarInfo::parse(&text).ok().filter(|info| info.store_path.hash_part() == *hash);

@@ -37,7 +37,7 @@ pub(super) fn read_narinfos(
 
 fn parse(path: &Path, hash: &HashPart) -> Result<NarInfo, Fault> {
     let text = super::narinfos::read_bounded(path)
-        .map_err(|error| Fault::new(RefusalReason::Disk, error.to_string()))?;
+        .map_err(|error| Fault::new(RefusalReason::Disk, format!("{}: {error}", path.display())))?;
     narinfo::about(&text, hash)
 }
 

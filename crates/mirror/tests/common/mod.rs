@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests, whose helpers clippy does not take for such")]
 
 pub mod cache;
+mod small;
 pub mod upstream;
 
 use std::path::Path;
@@ -15,6 +16,7 @@ use granary_mirror::tree::Tree;
 use granary_nix::{CacheInfo, PublicKeys, StorePath};
 
 pub use cache::Cache;
+pub use small::Small;
 pub use upstream::{Reply, Upstream};
 
 /// Short enough for a test to wait for, long enough for a busy machine to answer within.

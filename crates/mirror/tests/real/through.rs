@@ -210,3 +210,46 @@ async fn what_nginx_serves_by_itself_is_an_access() {
     assert_eq!(scene.mirror.stop(), Some(0), "{}", scene.mirror.log());
     assert!(hour(&large) > 400_000 && hour(&small) > 400_000);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_agent_it_serves_what_it_has_and_sends_clients_on_for_the_rest() {
+    if !tools() {
+        return;
+    }
+    let mut scene = Scene::start().await;
+    let [base, large, small, app] = &scene.artifacts[..] else { unreachable!() };
+    let narinfo = |artifact: &Artifact| format!("{}.narinfo", artifact.hash_part());
+    // One of them is here, and its closure.
+    let nix = Nix::new(&scene.folder.path().join("before"));
+    let got = nix.substitute("before", &scene.mirror.url(), &scene.corpus.key, &small.path);
+    assert!(got.status.success(), "{}", String::from_utf8_lossy(&got.stderr));
+    scene.published(2).await;
+    let paths = [narinfo(app), narinfo(large), narinfo(base), scene.corpus.narinfo(large).url];
+    scene.mirror.kill();
+
+    // Nobody knows whether there is one: at a 5xx a Nix before 2.32 would fail the whole build.
+    for path in &paths[..2] {
+        assert_eq!(scene.get(path).await.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+    assert_eq!(scene.get(&paths[2]).await.status(), StatusCode::OK);
+    // A NAR file that a narinfo has named is there: the client comes again.
+    let away = scene.get(&paths[3]).await;
+    assert_eq!(away.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(away.headers().contains_key("retry-after"));
+
+    // A build gets it from the next substituter.
+    let nix = Nix::new(&scene.folder.path().join("after"));
+    let both = format!("{} {}", scene.mirror.url(), scene.upstream.url);
+    let got = nix.substitute("after", &both, &scene.corpus.key, &scene.app().path);
+    assert!(got.status.success(), "{}", String::from_utf8_lossy(&got.stderr));
+    assert_eq!(nix.read("after", &format!("{}/content", scene.app().path)), scene.app().content);
+
+    // With the agent back, it is here.
+    let _old = scene.restart().await;
+    eventually("it is asked for again", async || {
+        let url = format!("{}/{}", scene.mirror.url(), paths[0]);
+        let answer = scene.client.get(url).send().await.ok()?;
+        (answer.status() == StatusCode::OK).then_some(())
+    })
+    .await;
+}

@@ -9,6 +9,8 @@ use super::support::{
     Artifact, Corpus, Mirror, Site, Upstream, client, config, eventually, folder, free_port, noise, tools,
 };
 
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
 /// Certificates for 127.0.0.1 by an authority of the test's own.
 struct Authority {
     folder: PathBuf,
@@ -250,4 +252,62 @@ async fn https_alone_waits_for_its_certificate() {
         openssl.arg(format!("127.0.0.1:{}", scene.port)).stdin(Stdio::null());
         assert!(!openssl.output().unwrap().status.success(), "{old}");
     }
+}
+
+#[tokio::test]
+async fn a_token_that_came_over_plain_http_is_refused_beside_https() {
+    if !tools() {
+        return;
+    }
+    let scene = Scene::new().await;
+    let pair = scene.authority.issue("push");
+    scene.put(&pair.0, &pair.1);
+    let tokens = scene.folder.path().join("tokens");
+    std::fs::write(&tokens, format!("ci:{TOKEN}\n")).unwrap();
+    // Everybody can reach it over plain HTTP.
+    let path = scene.config(&format!("http: '0.0.0.0:{}'", scene.site.http));
+    let push = format!(
+        "push: {{tokenFile: '{}', maxSize: 50Mi, publicKeys: ['{}']}}\n",
+        tokens.display(),
+        scene.corpus.key
+    );
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{text}{push}")).unwrap();
+    let site = Site { base: scene.site.base.clone(), name: "lan".into(), ..scene.site };
+    let mirror = Mirror::run(site, &path);
+    let (plain, https) = (client(), scene.authority.client());
+    mirror.synced(&plain).await;
+    eventually("HTTPS answers", async || shown(&https, &scene.url("nix-cache-info")).await).await;
+
+    let narinfo = format!("{}.narinfo", "0".repeat(32));
+    for path in ["nar/x.nar", &narinfo, &format!("{}.narinfo", scene.data.hash_part())] {
+        let url = format!("{}/{path}", mirror.url());
+        let answer = plain.put(url).bearer_auth(TOKEN).body("x").send().await.unwrap();
+        assert_eq!(answer.status(), 403, "{path}");
+        let words = answer.text().await.unwrap();
+        // Nix shows what has less than 1,024 bytes.
+        assert!(words.contains("https:// only") && words.contains("token") && words.len() < 1024, "{words}");
+    }
+    let incoming = mirror.site.tree().join(".granary/incoming");
+    assert_eq!(std::fs::read_dir(&incoming).unwrap().count(), 0);
+    for (url, token, status) in [
+        (scene.url("nar/x.nar"), TOKEN, 201),
+        (scene.url("nar/x.nar"), "another", 401),
+        (scene.url(&narinfo), TOKEN, 422),
+    ] {
+        let answer = https.put(&url).bearer_auth(token).body("x").send().await.unwrap();
+        assert_eq!(answer.status(), status, "{url}: {}", answer.text().await.unwrap());
+    }
+    let read =
+        plain.get(format!("{}/{}.narinfo", mirror.url(), scene.data.hash_part())).send().await.unwrap();
+    assert_eq!(read.status(), 200, "reading needs no token");
+
+    // Where something in front of it speaks TLS, the file says so.
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("maxSize: 50Mi", "maxSize: 50Mi, allowPlainHttp: true")).unwrap();
+    eventually("it is taken", async || {
+        let request = plain.put(format!("{}/nar/y.nar", mirror.url())).bearer_auth(TOKEN).body("x");
+        (request.send().await.ok()?.status() == 201).then_some(())
+    })
+    .await;
 }

@@ -1,42 +1,13 @@
 //! A mirror that keeps what it has: things that nobody wants any more, a full disk, a disk that cannot be written, and rot.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use granary_placement::report::Report;
 
 use super::support::{
-    Artifact, Corpus, Mirror, Site, Upstream, client, config, eventually, folder, map_of, noise, run, text,
-    tools,
+    Artifact, Corpus, Mirror, Site, Small, Upstream, client, config, eventually, folder, map_of, noise, run,
+    text, tools,
 };
-
-/// A small filesystem of its own, in memory; gone with the value.
-struct Small(PathBuf);
-
-impl Small {
-    fn mount(at: &Path, size: &str) -> Self {
-        fs::create_dir_all(at).unwrap();
-        let options = format!("size={size},mode=755");
-        try_mount(&["-t", "tmpfs", "-o", &options, "tmpfs", text(at)]).unwrap();
-        Self(at.to_owned())
-    }
-
-    fn try_remount(&self, options: &str) -> Result<(), String> {
-        try_mount(&["-o", &format!("remount,{options}"), text(&self.0)])
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-fn try_mount(arguments: &[&str]) -> Result<(), String> {
-    let output = Command::new("mount").args(arguments).output().unwrap();
-    output.status.success().then_some(()).ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())
-}
 
 async fn body(client: &reqwest::Client, url: &str) -> Option<Vec<u8>> {
     let answer = client.get(url).send().await.ok()?;

@@ -13,6 +13,7 @@ mod hostile;
 mod killed;
 mod misses;
 mod passes;
+mod readonly;
 mod resume;
 mod retention;
 mod scrub;

@@ -243,3 +243,95 @@ async fn it_goes_on_where_it_was_and_says_when_the_budget_is_too_small() {
     assert_eq!(read_one(slow).await.round.artifacts, 1);
     assert_eq!(verify_tree(site.path(), &site.cache.keys()).unwrap().faults, []);
 }
+
+/// A file that Linux gives an EIO for: nothing is mapped at its start.
+fn unreadable(path: &Path) {
+    fs::remove_file(path).unwrap();
+    std::os::unix::fs::symlink("/proc/self/mem", path).unwrap();
+    assert_eq!(fs::read(path).unwrap_err().raw_os_error(), Some(5));
+}
+
+#[tokio::test]
+async fn what_the_disk_does_not_give_back_is_rot_told_with_its_path_and_no_end_of_the_round() {
+    let mut site = Site::new().await;
+    let (library, app) = (site.library.clone(), site.app.clone());
+    let nar = site.nar(&library);
+    unreadable(&nar);
+    unreadable(&site.narinfo(&app));
+    unreadable(&site.in_catalog(&app));
+    let mut rotten = site.scrub().await;
+    rotten.sort_unstable();
+    // The catalog's when its turn comes again: until then there was a published one.
+    assert_eq!(rotten, [("catalog", true), ("nar", true), ("narinfo", true)]);
+    for (artifact, path) in [(&library, &nar), (&app, &site.narinfo(&app))] {
+        let refusal = site.tree.quarantined(&artifact.hash_part()).unwrap().refusal;
+        assert_eq!(refusal.reason, RefusalReason::Disk);
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(refusal.message.contains(name) && refusal.message.contains("os error 5"), "{refusal:?}");
+    }
+    assert!(!is_visible(site.path(), &library));
+    site.repaired().await;
+}
+
+#[tokio::test]
+async fn an_unreadable_narinfo_is_put_right_from_the_other_one() {
+    let site = Site::new().await;
+    let app = site.app.clone();
+    for path in [site.narinfo(&app), site.in_catalog(&app)] {
+        unreadable(&path);
+        let rotten = site.scrub().await;
+        assert!(matches!(rotten[..], [(_, false)]), "{rotten:?}");
+        assert_eq!(clean(site.path(), &site.cache.keys()).artifacts, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_tree_with_an_unreadable_narinfo_opens_and_a_pass_gets_that_again() {
+    let site = Site::new().await;
+    let Site { cache, upstream: _upstream, directory, tree, syncer, job, library: _, app } = site;
+    drop((tree, syncer));
+    unreadable(&directory.path().join(app.hash_part().narinfo_name()));
+    let (tree, syncer) = mirror(directory.path());
+    assert_eq!(tree.totals().artifacts, 1);
+    assert!(syncer.pass(&job, &()).await.is_synced());
+    assert_eq!(clean(directory.path(), &cache.keys()).artifacts, 2);
+}
+
+#[tokio::test]
+async fn a_suspect_is_looked_at_before_its_turn_and_without_a_scrub() {
+    for scrubs in [true, false] {
+        let mut site = Site::new().await;
+        let library = site.library.clone();
+        let nar = site.nar(&library);
+        let slow = Rules { period: Duration::from_hours(24), bandwidth: 1 << 30 };
+        let (name, suspects) = tokio::sync::mpsc::channel(1);
+        let seen = Seen { rounds: Mutex::new(9), ..Seen::default() };
+        let scrubber =
+            Scrubber::open(Arc::clone(&site.tree), &site.cache.keys(), slow).with_suspects(suspects);
+        let stop = seen.stop.clone();
+        let found = async {
+            // The first is due at once; nothing else is for hours.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            fs::write(&nar, "rotten").unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert!(seen.rotten.lock().unwrap().is_empty());
+            name.send(library.hash_part()).await.unwrap();
+            while seen.rotten.lock().unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            stop.cancel();
+        };
+        let found = tokio::time::timeout(Duration::from_secs(30), found);
+        let scrub = async {
+            if scrubs {
+                scrubber.run(&seen, stop.clone()).await;
+            } else {
+                scrubber.run_suspects(&seen, stop.clone()).await;
+            }
+        };
+        let (found, ()) = tokio::join!(found, scrub);
+        found.unwrap();
+        assert_eq!(*seen.rotten.lock().unwrap(), [("nar", true)]);
+        site.repaired().await;
+    }
+}

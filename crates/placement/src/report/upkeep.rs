@@ -42,6 +42,9 @@ pub struct CapacityReport {
     /// Why something was not taken in, and would not be now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub full: Option<String>,
+    /// Whether that is because the disk is read-only: then nothing is taken in, whatever room it has.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
 }
 
 /// The reading again of everything, which is done round after round.

@@ -13,8 +13,9 @@ pub(super) fn cards(html: &mut Html, page: &Page) {
     if let Some(scrub) = scrub {
         self::scrub(html, page, scrub);
     }
-    if let Some(CapacityReport { full: Some(reason), .. }) = capacity {
-        card(html, "Taking in", "no room".into(), |html| {
+    if let Some(CapacityReport { full: Some(reason), read_only, free: _ }) = capacity {
+        let figure = if *read_only { "nothing" } else { "no room" };
+        card(html, "Taking in", figure.into(), |html| {
             html.text(reason);
         });
     }
@@ -68,7 +69,8 @@ mod tests {
             ..ScrubReport::default()
         };
         let retention = RetentionReport { unwanted: 5, trashed_bytes: 3 << 20, ..RetentionReport::default() };
-        let capacity = CapacityReport { free: Some(1), full: Some("no space: it needs 7 MiB".into()) };
+        let full = Some("no space: it needs 7 MiB".into());
+        let capacity = CapacityReport { free: Some(1), full, read_only: false };
         let html = shown(Upkeep {
             retention: Some(retention.clone()),
             capacity: Some(capacity),
@@ -83,6 +85,9 @@ mod tests {
         ] {
             assert!(html.contains(words), "{words} is not in\n{html}");
         }
+        let read_only = CapacityReport { free: None, full: Some(HOSTILE.into()), read_only: true };
+        let html = shown(Upkeep { capacity: Some(read_only), ..Upkeep::default() });
+        assert!(html.contains(">nothing<") && !html.contains("<script"), "{html}");
         let html = shown(Upkeep {
             retention: Some(RetentionReport { waiting: Some(HOSTILE.into()), ..retention }),
             capacity: None,

@@ -89,10 +89,16 @@ pub struct Mirror {
 
 impl Mirror {
     pub fn run(site: Site, config: &Path) -> Self {
+        Self::run_with(site, config, &[])
+    }
+
+    /// With these variables in its environment.
+    pub fn run_with(site: Site, config: &Path, variables: &[(&str, &str)]) -> Self {
         let log = site.base.join("log");
         let child = Command::new(env!("CARGO_BIN_EXE_granary-mirror"))
             .args(["run", "--config"])
             .arg(config)
+            .envs(variables.iter().copied())
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();

@@ -3,6 +3,8 @@
 mod cutter;
 mod mirror;
 mod nix;
+#[path = "../../common/small.rs"]
+mod small;
 mod upstream;
 mod version;
 
@@ -15,6 +17,7 @@ pub use cutter::Cutter;
 pub use granary_placement::report::Report;
 pub use mirror::{Mirror, Site, config, map_of};
 pub use nix::{Artifact, Corpus, Nix, noise};
+pub use small::Small;
 pub use upstream::Upstream;
 pub use version::Version;
 

@@ -1,0 +1,56 @@
+//! Watches whether the disk takes anything in: Linux makes a disk read-only when it finds it damaged, and an admin may.
+//!
+//! What is there is served all the same, so this has nothing to do with being ready.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use granary_placement::report::CapacityReport;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::status::Status;
+use crate::capacity::NoRoom;
+use crate::metrics::Metrics;
+use crate::tree::Tree;
+
+/// Between two looks, each of which costs a system call while nothing is wrong.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Looks until `stop`, tells, and wakes the passes when there is something to make up for.
+pub(super) async fn watch(
+    tree: Arc<Tree>,
+    status: Arc<Status>,
+    metrics: Arc<Metrics>,
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+) {
+    let mut before = true;
+    loop {
+        let looked = Arc::clone(&tree);
+        let Ok(now) = tokio::task::spawn_blocking(move || looked.takes_in()).await else { return };
+        if now != before || !now {
+            tell(&tree, &status, &metrics);
+        }
+        if now && !before {
+            wake.notify_one();
+        }
+        before = now;
+        if tokio::time::timeout(EVERY, stop.cancelled()).await.is_ok() {
+            return;
+        }
+    }
+}
+
+/// Tells of the room on the disk.
+pub(super) fn tell(tree: &Tree, status: &Status, metrics: &Metrics) {
+    let capacity = tree.capacity();
+    let full = capacity.full();
+    let report = CapacityReport {
+        free: capacity.free(),
+        read_only: full == Some(NoRoom::ReadOnly),
+        full: full.map(|full| full.to_string()),
+    };
+    metrics.upkeep.capacity(&report);
+    status.upkeep(|upkeep| upkeep.capacity = Some(report));
+}
