@@ -14,6 +14,7 @@ mod lan;
 mod limits;
 mod narinfos;
 mod push;
+mod relay;
 mod status;
 mod support;
 mod through;
