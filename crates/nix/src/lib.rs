@@ -34,7 +34,7 @@ pub use hash::{Hash, HashError};
 pub use hash_part::{HashPart, HashPartError};
 pub use key::{KeyError, PublicKey, SecretKey};
 pub use narinfo::{FieldProblem, NarInfo, NarInfoError, NarInfoView};
-pub use range::RangeRequest;
+pub use range::{ContentRange, RangeRequest};
 pub use signature::{Signature, SignatureError};
 pub use store_path::{STORE_DIR, StorePath, StorePathError};
 pub use trust::{PublicKeys, SignatureCheck, SignatureOutcome, Trust, TrustRule, Untrusted};

@@ -1,4 +1,4 @@
-//! The `Range` header of a request.
+//! The `Range` header of a request, and the `Content-Range` header of its answer.
 
 use std::ops::Range;
 
@@ -54,6 +54,35 @@ impl RangeRequest {
             Self::Part(part) => Some(format!("bytes {}-{}/{length}", part.start, part.end.saturating_sub(1))),
             Self::Unsatisfiable => Some(format!("bytes */{length}")),
         }
+    }
+}
+
+/// Which part of a body an answer has: its `Content-Range` header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentRange {
+    /// The part: not empty, in bytes, the end not included. `None` when there is none (416).
+    pub part: Option<Range<u64>>,
+    /// How long the whole body is, if that is said. The part is within it.
+    pub length: Option<u64>,
+}
+
+impl ContentRange {
+    /// Reads the header. Nothing when it is malformed, contradicts itself, or is of another unit.
+    #[must_use]
+    pub fn parse(header: &str) -> Option<Self> {
+        let (part, length) = header.strip_prefix("bytes ")?.split_once('/')?;
+        let exact = |digits: &str| {
+            // A sign is a number for the standard library.
+            digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse::<u64>().ok()).flatten()
+        };
+        let length = if length == "*" { None } else { Some(exact(length)?) };
+        if part == "*" {
+            return length.map(|_| Self { part: None, length });
+        }
+        let (first, last) = part.split_once('-')?;
+        let part = exact(first)?..exact(last)?.checked_add(1)?;
+        let fits = part.start < part.end && length.is_none_or(|length| part.end <= length);
+        fits.then_some(Self { part: Some(part), length })
     }
 }
 
@@ -139,7 +168,46 @@ mod tests {
         assert_eq!(Unsatisfiable.content_range(100).unwrap(), "bytes */100");
     }
 
+    #[test]
+    fn what_an_answer_has() {
+        let parsed = |header| ContentRange::parse(header).map(|range| (range.part, range.length));
+        for (header, expected) in [
+            ("bytes 10-19/100", (Some(10..20), Some(100))),
+            ("bytes 0-99/100", (Some(0..100), Some(100))),
+            ("bytes 10-19/*", (Some(10..20), None)),
+            ("bytes */100", (None, Some(100))),
+        ] {
+            assert_eq!(parsed(header), Some(expected), "{header}");
+        }
+        for header in [
+            "",
+            "bytes",
+            "bytes 10-19",
+            "bytes 10-/100",
+            "bytes -19/100",
+            "bytes +1-19/100",
+            "bytes 19-10/100",
+            "bytes 10-100/100",
+            "bytes */*",
+            "bytes 0-18446744073709551615/*",
+            "bytes 10-19/99999999999999999999",
+            "bytes=10-19/100",
+            "lines 10-19/100",
+        ] {
+            assert_eq!(parsed(header), None, "{header}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_answered_is_understood(first: u32, count in 1..1000_u64, after: u32) {
+            let part = u64::from(first)..u64::from(first) + count;
+            let length = part.end + u64::from(after);
+            let header = Part(part.clone()).content_range(length).unwrap_or_default();
+            let expected = ContentRange { part: Some(part), length: Some(length) };
+            prop_assert_eq!(ContentRange::parse(&header), Some(expected));
+        }
+
         #[test]
         fn a_part_is_within_the_body(header in "bytes=[0-9]{0,25}-[0-9]{0,25}", length: u64) {
             if let Part(part) = RangeRequest::parse(&header, length) {
@@ -150,6 +218,7 @@ mod tests {
         #[test]
         fn never_panics(header in "(bytes=)?\\PC{0,40}", length: u64) {
             let _ = RangeRequest::parse(&header, length);
+            let _ = ContentRange::parse(&header);
         }
 
         #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use granary_nix::ContentRange;
 use granary_placement::report::RefusalReason;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Response, StatusCode, Url, header};
@@ -66,6 +67,12 @@ impl Answer {
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
         self.response.content_length()
+    }
+
+    /// Which part of the file follows, if the answer says so and can be understood.
+    #[must_use]
+    pub fn content_range(&self) -> Option<ContentRange> {
+        ContentRange::parse(self.headers().get(header::CONTENT_RANGE)?.to_str().ok()?)
     }
 
     /// The next bytes of the body; `None` at its end.

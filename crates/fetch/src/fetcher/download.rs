@@ -241,6 +241,5 @@ fn strong_tag(response: &Answer) -> Option<HeaderValue> {
 
 /// The first position of a partial answer.
 fn part_start(response: &Answer) -> Option<u64> {
-    let range = response.headers().get(header::CONTENT_RANGE)?.to_str().ok()?;
-    range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
+    Some(response.content_range()?.part?.start)
 }

@@ -4,28 +4,39 @@
 //! nginx asks for what is not in the tree. The catalog says which artifact the file belongs to and what its bytes are;
 //! the map says which mirrors hold it. Where the catalog has no FileHash, because the upstream states none, the file is
 //! asked for here by its NarHash; the narinfo of a mirror that holds it says what the file is.
+//!
+//! * [`sources`]: who is asked, and where.
+//! * [`asking`]: what they are asked for; [`unwell`] and [`benched`]: who is asked last, and what is not asked for again.
+//! * [`open`]: the first answer; [`relay`]: its body, which goes on at another place when the first breaks off.
+//! * [`due`]: what of a file is still to come; [`respond`]: what the client is told.
 
+mod asking;
+mod benched;
+mod due;
+mod open;
+mod relay;
+mod respond;
 mod sources;
 mod unwell;
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
+use futures::StreamExt as _;
 use granary_fetch::Expected;
+use granary_nix::RangeRequest;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::{info, warn};
 
-use super::checked::{self, Cut};
 use crate::metrics::{Metrics, MissResult};
 use crate::tree::CatalogEntry;
-use sources::{Failure, Located, Place};
-use unwell::Unwell;
+use asking::{Asking, Wanted};
+use open::{Opened, open};
+use respond::{Parts, is_the_same, response, tag};
+use sources::Failure;
 
+pub(super) use respond::{plain, unavailable};
 pub use sources::Sources;
 
 /// Marks a request between mirrors, which is answered from the tree or not at all. So no request goes in circles.
@@ -36,25 +47,21 @@ const AT_ONCE: usize = 64;
 /// A file up to this size is checked before its first byte is passed on, so that a source that lies or breaks off costs
 /// the client nothing.
 const CHECKED_FIRST: u64 = 1 << 20;
-/// Memory that a larger one takes, in KiB: what is on its way, and the connection's own buffers.
+/// Memory that a larger one takes, in KiB: what is on its way, and the connection's own buffers. The connection to a source
+/// that broke off is gone before the next one is asked.
 const PASSED_ON: u32 = 512;
 /// Memory for all of them, in KiB: with more, some wait.
 const ROOM: u32 = 12 << 10;
 /// How long a request waits for that.
 const WAIT: Duration = Duration::from_secs(10);
-/// Lies that are remembered.
-const MAX_BENCHED: usize = 1024;
 
 /// Answers misses.
 #[derive(Debug)]
 pub struct Misses {
-    sources: Sources,
+    asking: Arc<Asking>,
     slots: Arc<Semaphore>,
     room: Arc<Semaphore>,
     metrics: Arc<Metrics>,
-    /// URLs whose bytes were wrong. Forgotten at a restart, and when there are too many.
-    benched: Arc<Mutex<HashSet<String>>>,
-    unwell: Unwell,
 }
 
 impl Misses {
@@ -62,7 +69,7 @@ impl Misses {
     #[must_use]
     pub fn new(sources: Sources, metrics: Arc<Metrics>) -> Self {
         let (slots, room) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Semaphore::new(ROOM as usize)));
-        Self { sources, slots, room, metrics, benched: Arc::default(), unwell: Unwell::default() }
+        Self { asking: Arc::new(Asking::new(sources)), slots, room, metrics }
     }
 
     /// Answers a GET or HEAD for `nar/<file>`.
@@ -81,39 +88,34 @@ impl Misses {
         if method == Method::HEAD
             && let Some(size) = known.expected.file_size
         {
-            return response(
-                StatusCode::OK,
-                tag(&known.expected),
-                &[(header::CONTENT_LENGTH, size.into())],
-                Body::empty(),
-            );
+            let (tag, headers) = (tag(&known.expected), vec![(header::CONTENT_LENGTH, size.into())]);
+            return response(Parts { status: StatusCode::OK, tag, headers }, Body::empty());
         }
         let Some(permit) = self.admit(&known.expected).await else {
             self.metrics.miss(MissResult::Busy);
             return unavailable("too many NAR files are being passed on; try again\n");
         };
         let resumed = method == Method::GET && is_the_same(headers, &known.expected);
-        let range = headers.get(header::RANGE).filter(|_| resumed);
+        let range = headers.get(header::RANGE).filter(|range| resumed && is_one(range)).cloned();
+        let wanted = Wanted { file: file.to_owned(), known, range };
         let mut missing = true;
-        for source in self.unwell.last(self.sources.of(known.hash_part), Instant::now()) {
-            match self.try_source(&source, file, known, range).await {
+        let mut places = self.asking.places(&known).into_iter();
+        while let Some(place) = places.next() {
+            match open(&self.asking, &self.metrics, &wanted, &place, places.as_slice()).await {
                 Ok(Opened { parts, body }) => {
-                    self.unwell.answered(&source.to_string());
-                    self.metrics.miss(if source.is_mirror() {
+                    self.asking.answered(&place);
+                    self.metrics.miss(if place.is_mirror() {
                         MissResult::Mirror
                     } else {
                         MissResult::Upstream
                     });
                     let body =
                         if method == Method::HEAD { Body::empty() } else { self.counted(body, permit) };
-                    return response(parts.status, parts.tag, &parts.headers, body);
+                    return response(parts, body);
                 }
                 Err(failure) => {
-                    if failure.is_silence() {
-                        self.unwell.failed(&source.to_string(), Instant::now());
-                    }
                     missing &= matches!(failure, Failure::NotFound);
-                    info!(source = %source, file, %failure, "a source does not give a NAR file; asking the next");
+                    self.asking.refused(&place, file, &failure);
                 }
             }
         }
@@ -133,80 +135,12 @@ impl Misses {
         Some([slot, room])
     }
 
-    async fn try_source(
-        &self,
-        source: &Place,
-        file: &str,
-        known: CatalogEntry,
-        range: Option<&HeaderValue>,
-    ) -> Result<Opened, Failure> {
-        let Located { url, expected } = self.sources.locate(source, &known).await?;
-        if self.benched().contains(url.as_str()) {
-            return Err(Failure::Benched);
-        }
-        let answer = self.sources.get(source, url.clone(), range).await?;
-        let (status, tag) = (answer.status(), tag(&expected));
-        if status == StatusCode::RANGE_NOT_SATISFIABLE {
-            let headers = kept(answer.headers(), &[header::CONTENT_RANGE]);
-            return Ok(Opened {
-                parts: Parts { status, tag, headers },
-                body: futures::stream::empty().boxed(),
-            });
-        }
-        let total = sources::total_size(&answer);
-        if let (Some(expected), Some(actual)) = (expected.file_size, total)
-            && expected != actual
-        {
-            return Err(Failure::Size { expected, actual });
-        }
-        let headers = kept(answer.headers(), &[header::CONTENT_LENGTH, header::CONTENT_RANGE]);
-        let parts = Parts { status, tag, headers };
-        if status == StatusCode::PARTIAL_CONTENT {
-            // A part proves nothing. The client's own check of the whole NAR decides.
-            return Ok(Opened {
-                parts,
-                body: sources::body(answer).map(|chunk| chunk.map_err(Cut::from)).boxed(),
-            });
-        }
-        let (size, most) = (expected.file_size.or(total), expected.most_bytes());
-        let whole = checked::Expected { hash: expected.file_hash, size, most };
-        let body = checked::whole(sources::body(answer), whole);
-        let mut body = self.watched(body, url.to_string(), file.to_owned()).boxed();
-        if size.unwrap_or(most) <= CHECKED_FIRST {
-            let mut chunks = Vec::new();
-            while let Some(chunk) = body.next().await {
-                chunks.push(chunk.map_err(Failure::Cut)?);
-            }
-            if expected.file_hash.is_none() {
-                checked::nar(expected, chunks.concat()).await.map_err(|fault| {
-                    bench(&self.benched, url.as_str());
-                    Failure::Nar(fault)
-                })?;
-            }
-            body = futures::stream::iter(chunks.into_iter().map(Ok)).boxed();
-        }
-        Ok(Opened { parts, body })
-    }
-
-    /// Tells of a cut, and remembers a source whose bytes were wrong.
-    fn watched<B: Stream<Item = Result<Bytes, Cut>>>(
-        &self,
-        body: B,
-        url: String,
-        file: String,
-    ) -> impl Stream<Item = Result<Bytes, Cut>> + use<B> {
-        let benched = Arc::clone(&self.benched);
-        body.inspect(move |chunk| {
-            let Err(cut) = chunk else { return };
-            warn!(url, file, reason = %cut, "a NAR file passed on is cut");
-            if matches!(cut, Cut::Hash { .. } | Cut::Size { .. }) {
-                bench(&benched, &url);
-            }
-        })
-    }
-
     /// Counts bytes and cuts, and keeps the slot until the body has ended.
-    fn counted(&self, body: Opening, permit: [OwnedSemaphorePermit; 2]) -> Body {
+    fn counted(
+        &self,
+        body: futures::stream::BoxStream<'static, Result<bytes::Bytes, super::checked::Cut>>,
+        permit: [OwnedSemaphorePermit; 2],
+    ) -> Body {
         let metrics = Arc::clone(&self.metrics);
         Body::from_stream(body.inspect(move |chunk| {
             let _held = &permit;
@@ -216,10 +150,12 @@ impl Misses {
             }
         }))
     }
+}
 
-    fn benched(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
-        self.benched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Whether a client asks for one part. Who asks for several gets the whole: no Nix does, and an answer of several parts is
+/// none that another place could go on with.
+fn is_one(range: &HeaderValue) -> bool {
+    range.to_str().is_ok_and(|range| RangeRequest::parse(range, u64::MAX) != RangeRequest::Whole)
 }
 
 /// What a file takes in memory, in KiB.
@@ -231,73 +167,6 @@ fn kibibytes(expected: &Expected) -> u32 {
         None => expected.most_bytes().min(CHECKED_FIRST),
     };
     u32::try_from(most.div_ceil(1 << 10)).unwrap_or(ROOM)
-}
-
-/// Remembers a URL whose bytes were wrong.
-fn bench(benched: &Mutex<HashSet<String>>, url: &str) {
-    let mut benched = benched.lock().unwrap_or_else(PoisonError::into_inner);
-    if benched.len() >= MAX_BENCHED {
-        benched.clear();
-    }
-    benched.insert(url.to_owned());
-}
-
-/// The tag that nginx gives the same file when it is held: the time of all NAR files, and its size. Without a FileHash,
-/// another answer may have other bytes under the same name, and there is none.
-fn tag(expected: &Expected) -> Option<HeaderValue> {
-    expected.file_hash?;
-    HeaderValue::from_str(&format!("\"1-{:x}\"", expected.file_size?)).ok()
-}
-
-/// Whether a client that names what it has a part of means these bytes; else it gets the whole.
-fn is_the_same(headers: &HeaderMap, expected: &Expected) -> bool {
-    headers.get(header::IF_RANGE).is_none_or(|given| tag(expected).as_ref() == Some(given))
-}
-
-type Opening = futures::stream::BoxStream<'static, Result<Bytes, Cut>>;
-
-struct Opened {
-    parts: Parts,
-    body: Opening,
-}
-
-struct Parts {
-    status: StatusCode,
-    tag: Option<HeaderValue>,
-    headers: Vec<(HeaderName, HeaderValue)>,
-}
-
-/// The headers of a source that hold for our answer too.
-fn kept(headers: &HeaderMap, names: &[HeaderName]) -> Vec<(HeaderName, HeaderValue)> {
-    names.iter().filter_map(|name| headers.get(name).map(|value| (name.clone(), value.clone()))).collect()
-}
-
-fn response(
-    status: StatusCode,
-    tag: Option<HeaderValue>,
-    headers: &[(HeaderName, HeaderValue)],
-    body: Body,
-) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let all = response.headers_mut();
-    all.extend(headers.iter().cloned());
-    all.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-nix-nar"));
-    all.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    all.extend(tag.map(|tag| (header::ETAG, tag)));
-    response
-}
-
-pub(super) fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(text));
-    *response.status_mut() = status;
-    response
-}
-
-pub(super) fn unavailable(text: &'static str) -> Response<Body> {
-    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text);
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    response
 }
 
 #[cfg(test)]
@@ -330,24 +199,16 @@ mod tests {
     }
 
     #[test]
-    fn a_part_goes_only_to_whom_has_the_rest_of_these_bytes() {
-        let hash = Hash::of(b"");
-        let mut expected = Expected {
-            compression: Compression::Xz,
-            file_hash: Some(hash),
-            file_size: Some(100_000),
-            nar_hash: hash,
-            nar_size: 1,
-            content: None,
-        };
-        let mut headers = HeaderMap::new();
-        assert!(is_the_same(&headers, &expected), "nobody asks");
-        for (given, same) in [("\"1-186a0\"", true), ("\"1-186a1\"", false), ("W/\"1-186a0\"", false)] {
-            headers.insert(header::IF_RANGE, HeaderValue::from_static(given));
-            assert_eq!(is_the_same(&headers, &expected), same, "{given}");
+    fn several_parts_at_once_are_the_whole() {
+        for (range, one) in [
+            ("bytes=10-", true),
+            ("bytes=10-19", true),
+            ("bytes=-5", true),
+            ("bytes=0-9,20-29", false),
+            ("lines=1-2", false),
+            ("x", false),
+        ] {
+            assert_eq!(is_one(&HeaderValue::from_static(range)), one, "{range}");
         }
-        headers.insert(header::IF_RANGE, HeaderValue::from_static("\"1-186a0\""));
-        expected.file_hash = None;
-        assert!(!is_the_same(&headers, &expected), "others may have other bytes under this name");
     }
 }

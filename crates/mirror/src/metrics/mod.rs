@@ -38,13 +38,15 @@ pub enum MissResult {
     Busy,
     /// No source gave it.
     Failed,
-    /// Cut in the middle: the source broke off or its bytes were wrong.
+    /// Gone on with from another source, when one broke off in the middle; beside what it counts as.
+    GoneOn,
+    /// Cut in the middle: no source had the rest, or the bytes were wrong; beside what it counts as.
     Cut,
 }
 
 impl MissResult {
-    const ALL: [Self; 6] =
-        [Self::Mirror, Self::Upstream, Self::NotFound, Self::Busy, Self::Failed, Self::Cut];
+    const ALL: [Self; 7] =
+        [Self::Mirror, Self::Upstream, Self::NotFound, Self::Busy, Self::Failed, Self::GoneOn, Self::Cut];
 
     const fn label(self) -> &'static str {
         match self {
@@ -53,6 +55,7 @@ impl MissResult {
             Self::NotFound => "not-found",
             Self::Busy => "busy",
             Self::Failed => "failed",
+            Self::GoneOn => "gone-on",
             Self::Cut => "cut",
         }
     }

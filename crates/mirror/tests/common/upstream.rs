@@ -28,6 +28,10 @@ pub enum Reply {
     Then(Vec<Reply>, Box<Reply>),
     /// The head promises all bytes; the connection breaks after `after` of them. Ranges are answered the same way.
     Cut { bytes: Vec<u8>, after: usize },
+    /// The same, and then nothing more comes.
+    Hang { bytes: Vec<u8>, after: usize },
+    /// Only the first ten bytes, whatever part is asked for.
+    OtherPart(Vec<u8>),
     /// All bytes, without saying how many; then the body ends well.
     Unannounced(Vec<u8>),
     /// Bytes for ever.
@@ -180,8 +184,25 @@ async fn respond(reply: Reply, request: &HeaderMap) -> Response<Body> {
         reply => reply,
     };
     match reply {
-        Reply::Bytes(bytes) => ranged(bytes, None, request),
-        Reply::Cut { bytes, after } => ranged(bytes, Some(after), request),
+        Reply::Bytes(bytes) => ranged(bytes, request, Body::from),
+        Reply::Cut { bytes, after } => ranged(bytes, request, |rest| {
+            // The pause lets the part reach the client before the connection breaks.
+            let end = futures::stream::once(async {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Err(std::io::Error::other("cut"))
+            });
+            Body::from_stream(start_of(&rest, after).chain(end))
+        }),
+        Reply::Hang { bytes, after } => ranged(bytes, request, |rest| {
+            Body::from_stream(start_of(&rest, after).chain(futures::stream::pending()))
+        }),
+        Reply::OtherPart(bytes) => {
+            let mut response = ok(Body::from(bytes[..10].to_vec()));
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            let part = format!("bytes 0-9/{}", bytes.len());
+            response.headers_mut().insert(header::CONTENT_RANGE, part.parse().unwrap());
+            response
+        }
         Reply::WithoutRanges(bytes) => ok(Body::from(bytes)),
         Reply::Status(status) => {
             let mut response = ok(Body::empty());
@@ -224,33 +245,32 @@ async fn respond(reply: Reply, request: &HeaderMap) -> Response<Body> {
     }
 }
 
-fn ranged(bytes: Vec<u8>, cut_after: Option<usize>, request: &HeaderMap) -> Response<Body> {
+/// The first bytes of what is to be sent.
+fn start_of(rest: &Bytes, after: usize) -> impl futures::Stream<Item = std::io::Result<Bytes>> + use<> {
+    futures::stream::iter([Ok(rest.slice(..after.min(rest.len())))])
+}
+
+/// The part that is asked for, which `send` makes a body of.
+fn ranged(bytes: Vec<u8>, request: &HeaderMap, send: impl FnOnce(Bytes) -> Body) -> Response<Body> {
     let total = bytes.len();
-    let start = request.get(header::RANGE).map(|range| {
-        let range = range.to_str().unwrap().strip_prefix("bytes=").unwrap();
-        range.strip_suffix('-').unwrap().parse::<usize>().unwrap()
-    });
-    let rest = Bytes::from(bytes).slice(start.unwrap_or(0)..);
-    let length = rest.len();
-    let body = match cut_after {
-        None => Body::from(rest),
-        Some(after) => {
-            let part = rest.slice(..after.min(length));
-            // The pause lets the part reach the client before the connection breaks.
-            let end = futures::stream::once(async {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                Err(std::io::Error::other("cut"))
-            });
-            Body::from_stream(futures::stream::iter([Ok(part)]).chain(end))
+    let part = request.get(header::RANGE).map(|range| {
+        let (start, last) = range.to_str().unwrap().strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+        let number = |digits: &str| digits.parse::<usize>().unwrap();
+        match (start, last) {
+            ("", count) => total - number(count)..total,
+            (start, "") => number(start)..total,
+            (start, last) => number(start)..total.min(number(last) + 1),
         }
-    };
-    let mut response = Response::new(body);
+    });
+    let rest = Bytes::from(bytes).slice(part.clone().unwrap_or(0..total));
+    let length = rest.len();
+    let mut response = Response::new(send(rest));
     let headers = response.headers_mut();
     headers.insert(header::ACCEPT_RANGES, "bytes".parse().unwrap());
     headers.insert(header::CONTENT_LENGTH, length.into());
-    if let Some(start) = start {
-        headers
-            .insert(header::CONTENT_RANGE, format!("bytes {start}-{}/{total}", total - 1).parse().unwrap());
+    if let Some(part) = part {
+        let range = format!("bytes {}-{}/{total}", part.start, part.end - 1);
+        headers.insert(header::CONTENT_RANGE, range.parse().unwrap());
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     response

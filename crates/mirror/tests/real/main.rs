@@ -15,6 +15,7 @@ mod limits;
 mod narinfos;
 mod push;
 mod readonly;
+mod relay;
 mod status;
 mod support;
 mod through;

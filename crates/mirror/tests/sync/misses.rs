@@ -1,5 +1,8 @@
 //! NAR files without a stated FileHash, asked of places that tell the truth and of places that do not.
 
+mod broken;
+mod front;
+
 use std::sync::Arc;
 
 use axum::body::to_bytes;
@@ -24,11 +27,15 @@ struct Places {
     map: tokio::sync::watch::Sender<Option<Arc<CompiledMap>>>,
 }
 
-fn misses(map: granary_mirror::map::Current, upstream: Source) -> Misses {
+fn misses(map: granary_mirror::map::Current, upstreams: Vec<Source>, metrics: &Arc<Metrics>) -> Misses {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let limits = Limits { silence: SILENCE, ..Limits::default() };
-    let sources = Sources::new("a-0".parse().unwrap(), map, vec![upstream], Fetcher::new(limits).unwrap());
-    Misses::new(sources, Arc::new(Metrics::new().unwrap()))
+    let sources = Sources::new("a-0".parse().unwrap(), map, upstreams, Fetcher::new(limits).unwrap());
+    Misses::new(sources, Arc::clone(metrics))
+}
+
+fn one(map: granary_mirror::map::Current, upstream: Source) -> Misses {
+    misses(map, vec![upstream], &Arc::new(Metrics::new().unwrap()))
 }
 
 fn map(holder: &str) -> CompiledMap {
@@ -64,16 +71,22 @@ fn map(holder: &str) -> CompiledMap {
 
 impl Places {
     async fn start() -> Self {
+        Self::with(3000).await
+    }
+
+    /// The artifact has so many bytes.
+    async fn with(size: usize) -> Self {
         let (holder, upstream) = (Upstream::start().await, Upstream::start().await);
         let map = map(holder.url());
         let mut cache = Cache::new("test-1");
-        let path = (0..1000).map(|number| cache.add(&format!("p{number}"), &[])).find(|path| {
+        let name = (0..1000).map(|number| format!("p{number}")).find(|name| {
+            let path = super::common::cache::store_path(name);
             let partition = Partition::of(path.hash_part().as_str()).unwrap();
             map.table("test").unwrap().holds("b-0", partition)
         });
-        let path = path.unwrap();
+        let path = cache.add_sized(&name.unwrap(), &[], size);
         let (keep, map) = tokio::sync::watch::channel(Some(Arc::new(map)));
-        let misses = misses(map, source(&upstream, &cache.keys(), 40));
+        let misses = one(map, source(&upstream, &cache.keys(), 40));
         let places = Self { cache, path, holder, upstream, misses, map: keep };
         let (info, file) = places.truth();
         places.holder.set(&info.url, Reply::Bytes(file.clone()));
@@ -86,7 +99,7 @@ impl Places {
     /// Asks the upstream in another way from now on.
     fn ask_with(&mut self, access: Access) {
         let upstream = Source { access, ..source(&self.upstream, &self.cache.keys(), 40) };
-        self.misses = misses(self.map.subscribe(), upstream);
+        self.misses = one(self.map.subscribe(), upstream);
     }
 
     /// The narinfo as the holder has it, and the NAR file.

@@ -15,7 +15,8 @@ use granary_placement::{CompiledMap, MirrorName, MirrorState, Partition};
 use http::{HeaderValue, StatusCode, header};
 use url::Url;
 
-use super::Cut;
+use super::due::Unfit;
+use crate::agent::checked::Cut;
 use crate::map::Current;
 use crate::sync::trust_of;
 use crate::tree::CatalogEntry;
@@ -69,6 +70,8 @@ pub(super) enum Failure {
     Url(#[from] NarUrlError),
     #[error("its narinfo does not come whole: {0}")]
     Broken(#[from] Broken),
+    #[error("{0}")]
+    Unfit(#[from] Unfit),
     #[error("{0}")]
     Cut(Cut),
     #[error("{0}")]
@@ -183,14 +186,6 @@ fn holders(map: &CompiledMap, own: &MirrorName, trust: &Arc<Trust>, hash_part: H
         Some(Place::Mirror { name: mirror.name.clone(), source })
     };
     mirrors.into_iter().filter_map(place).collect()
-}
-
-/// How long the whole file is, as far as the answer says.
-pub(super) fn total_size(answer: &Answer) -> Option<u64> {
-    match answer.headers().get(header::CONTENT_RANGE) {
-        Some(range) => range.to_str().ok()?.rsplit_once('/')?.1.parse().ok(),
-        None => answer.content_length(),
-    }
 }
 
 impl Place {

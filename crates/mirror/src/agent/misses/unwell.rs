@@ -1,5 +1,5 @@
-//! Places that did not answer a moment ago are asked last, so that a mirror that is gone costs one waiting client its
-//! time-out and not every client.
+//! Places that did not answer or broke off a moment ago are asked last, so that a mirror that is gone costs one waiting client
+//! its time-out and not every client.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 /// How long a place that did not answer is asked last. The map says it too, but only after the operator has noticed.
 const PENALTY: Duration = Duration::from_secs(15);
 
-/// When each place last failed to answer. It has as many entries as there are places: mirrors of the map and upstreams.
+/// When each place last failed. It has as many entries as there are places: mirrors of the map and upstreams.
 #[derive(Debug, Default)]
 pub(super) struct Unwell {
     failed: Mutex<HashMap<String, Instant>>,
 }
 
 impl Unwell {
-    /// It did not answer: no connection, or silence.
+    /// It did not answer, for there was no connection or silence, or it broke off.
     pub(super) fn failed(&self, place: &str, now: Instant) {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.retain(|_, at| now.saturating_duration_since(*at) < PENALTY);
