@@ -59,7 +59,7 @@ use granary_nix::{HashPart, NarInfo};
 
 pub use canonical::canonical;
 pub use error::TreeError;
-pub use extras::read_listing;
+pub use extras::{artifact_named, read_listing};
 pub use index::{CatalogEntry, Published, Totals};
 pub(crate) use layout::nar_hash_of;
 pub use layout::{Layout, hash_of};

@@ -5,6 +5,7 @@
 
 mod answers;
 mod carry;
+mod carry_beside;
 mod clients;
 mod commands;
 mod extras;
