@@ -15,6 +15,7 @@ mod lan;
 mod limits;
 mod narinfos;
 mod push;
+mod push_beside;
 mod status;
 mod support;
 mod through;
