@@ -5,7 +5,7 @@
 //! * [`fetcher`]: the HTTP side: narinfos, and NAR files into a file, with retries, resumption and time limits.
 //! * [`narinfo`]: what a narinfo must be before it counts.
 //! * [`nar`]: what a NAR file must be: FileHash, FileSize, NarHash and NarSize.
-//! * [`decode`]: the decompressors.
+//! * [`decode`]: the decompressors; [`decoded`]: a body without its `Content-Encoding`.
 //! * [`growth`]: a NAR file that is read while it is written.
 //! * [`fault`]: why something was not taken, in the terms of the report.
 //! * [`watch`]: who is told of requests, bytes and verifications.
@@ -16,6 +16,7 @@ pub mod backoff;
 pub mod bucket;
 pub mod circuit;
 pub mod decode;
+pub mod decoded;
 pub mod fault;
 pub mod fetcher;
 pub mod growth;

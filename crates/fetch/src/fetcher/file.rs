@@ -1,7 +1,6 @@
 //! The small files beside artifacts: listings, logs, realisations.
 
-mod decoded;
-
+use std::fs::File;
 use std::path::Path;
 
 use granary_placement::report::RefusalReason;
@@ -11,9 +10,9 @@ use tokio::sync::mpsc;
 use super::answer::{self, Attempt, Class, classify};
 use super::ask::{Answer, Broken};
 use super::{Fetcher, disk_fault, pause};
+use crate::decoded::{self, Chunk, Encoding, Failure};
 use crate::watch::Asked;
 use crate::{Fault, Source};
-use decoded::{Chunk, Encoding, Failure};
 
 /// Attempts at one source: who has these files is asked again some other time.
 const ATTEMPTS: u32 = 2;
@@ -66,7 +65,10 @@ async fn write_file(answer: Answer, most: u64, path: &Path) -> Result<(), Attemp
     }
     let (chunks, queue) = mpsc::channel(QUEUE);
     let target = path.to_owned();
-    let writer = tokio::task::spawn_blocking(move || decoded::write(queue, encoding, most, &target));
+    let writer = tokio::task::spawn_blocking(move || {
+        let mut file = File::create(target).map_err(Failure::Disk)?;
+        decoded::write(queue, encoding, most, &mut file)
+    });
     let received = receive(answer, most, &chunks).await;
     if received.is_err() {
         // The decoder must not take what came for all of it.
@@ -75,7 +77,7 @@ async fn write_file(answer: Answer, most: u64, path: &Path) -> Result<(), Attemp
     drop(chunks);
     let written = writer.await.map_err(|error| Attempt::Last(super::local_fault(&error)))?;
     received?;
-    written.map_err(|failure| match failure {
+    written.map(drop).map_err(|failure| match failure {
         Failure::Disk(error) => Attempt::Last(disk_fault("write a file", &error)),
         Failure::TooLong => too_long(most),
         Failure::Encoding(error) => {

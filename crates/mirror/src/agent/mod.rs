@@ -145,7 +145,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         let (channels, config, stop) = following;
         channels.run(every, config.pull_through.is_none(), &stop).await;
     });
-    let push = take_pushes(&config, &tree, &tasks, &stop)?;
+    let push = take_pushes(&config, &keeper, &tasks, &stop)?;
     let retention = Retention::open(Arc::clone(&tree));
     let clients = (by_clients(&config), (!config.channels.is_empty()).then(|| Arc::clone(&wants)));
     let upkeep =
@@ -213,13 +213,13 @@ fn watch_disk(
 /// What takes in pushes, if the configuration has it.
 fn take_pushes(
     config: &Config,
-    tree: &Arc<Tree>,
+    keeper: &Arc<Keeper>,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<Option<Arc<Push>>, PushError> {
     let Some(settings) = config.push.clone() else { return Ok(None) };
     let limits = &config.limits;
-    let push = Arc::new(Push::new(settings, Arc::clone(tree), limits.decoders, limits.max_nar_size)?);
+    let push = Arc::new(Push::new(settings, Arc::clone(keeper), limits.decoders, limits.max_nar_size)?);
     let (tidy, stop) = (Arc::clone(&push), stop.clone());
     tasks.spawn(async move { tidy.tidy(stop).await });
     Ok(Some(push))

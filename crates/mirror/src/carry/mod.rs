@@ -4,6 +4,7 @@
 //! * [`target`]: where they go: a plain binary cache ([`plain`]), or a mirror's tree.
 //! * [`plan`]: the closure, references first.
 //! * [`room`]: whether the target can take it all.
+//! * [`beside`]: what goes with the artifacts: listings, logs, realisations, build traces, the debug index.
 //! * [`outcome`]: what became of it, and who watches.
 //!
 //! Each artifact is verified while its bytes are copied, and becomes visible whole, after all that it references. What
@@ -11,6 +12,7 @@
 //! A fault of the source concerns the artifact and what needs it, and is told; the rest goes on. A fault of the target
 //! ends it all.
 
+mod beside;
 mod copy;
 mod error;
 pub mod origin;
@@ -23,14 +25,17 @@ mod work;
 
 pub use error::CarryError;
 pub use origin::Origin;
-pub use outcome::{Observer, Outcome, Trouble};
+pub use outcome::{Flaw, Observer, Outcome, Trouble};
 pub use target::Target;
 
 use granary_nix::{StorePath, Trust};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Extras;
+use beside::Shelf;
+
 /// Copies the closure of `roots`, or with no roots everything that the origin has, of which each artifact must meet
-/// `trust`. Ends early, with [`CarryError::Stopped`], when `stop` is cancelled.
+/// `trust`; and of the files beside them those that are in `wants`. Ends early, with [`CarryError::Stopped`], when `stop` is cancelled.
 ///
 /// Blocks, and uses all cores.
 pub fn carry(
@@ -38,13 +43,16 @@ pub fn carry(
     target: &Target,
     trust: &Trust,
     roots: &[StorePath],
+    wants: Extras,
     observer: &dyn Observer,
     stop: &CancellationToken,
 ) -> Result<Outcome, CarryError> {
     let plan = plan::plan(origin, trust, roots)?;
     let tasks = plan::Tasks::of(&plan, target, trust);
-    room::check(target, &tasks)?;
-    let outcome = work::run(origin, target, trust, plan, &tasks, observer, stop)?;
+    let shelf = Shelf::of(origin, wants);
+    room::check(target, &tasks, shelf.weigh(target, &plan.order))?;
+    let (outcome, here) = work::run(origin, target, trust, plan, &tasks, observer, stop)?;
+    let outcome = beside::carry(&shelf, target, trust, &here, observer, stop, outcome)?;
     target.finish()?;
     Ok(outcome)
 }

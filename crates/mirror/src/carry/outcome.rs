@@ -16,6 +16,26 @@ pub struct Outcome {
     pub present: u64,
     /// What could not be had, in the order in which it was found.
     pub troubles: Vec<Trouble>,
+    /// Files beside artifacts that were written: listings, logs, realisations, build traces, entries of the debug index.
+    pub beside: u64,
+    /// Those that were left out, sorted.
+    pub flaws: Vec<Flaw>,
+}
+
+/// One file beside artifacts that was left out.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Flaw {
+    /// Its name in the cache.
+    pub name: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, why } = self;
+        write!(f, "{name}: left out: {why}")
+    }
 }
 
 /// One artifact that could not be carried.
@@ -54,6 +74,11 @@ pub trait Observer: Sync {
     /// An artifact cannot be had.
     fn trouble(&self, trouble: &Trouble) {
         let _ = trouble;
+    }
+
+    /// A file beside an artifact is left out.
+    fn flaw(&self, flaw: &Flaw) {
+        let _ = flaw;
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use granary_nix::{CacheInfo, NarInfo};
+use granary_nix::{CacheInfo, Extra, ExtraKind, NarInfo};
 
 use super::CarryError;
 use crate::tree::{Contents, Layout, canonical};
@@ -48,7 +48,7 @@ impl Plain {
         }
         let scratch = directory.join(SCRATCH);
         for needed in [&layout.nars(), &scratch] {
-            fs::create_dir_all(needed).map_err(CarryError::target("create the directory", needed))?;
+            make(needed)?;
         }
         let lock = lock(directory, &scratch)?;
         // What an earlier export was in the middle of.
@@ -98,6 +98,32 @@ impl Plain {
         self.write(&self.layout.narinfo(&info.store_path.hash_part()), info.to_text().as_bytes())
     }
 
+    /// Gives a file beside an artifact its name. A realisation gets two: Nix 2.34 looks for `%21` in the name of a file on a
+    /// disk, and everybody else for `!`.
+    pub(super) fn put_beside(&self, extra: &Extra, file: &PlainTemp) -> Result<(), CarryError> {
+        let path = self.layout.served(&extra.file_name());
+        if let Some(parent) = path.parent() {
+            make(parent)?;
+        }
+        if extra.kind() == ExtraKind::Realisation {
+            let (again, other) = (self.temp(), self.layout.served(&extra.file_name().replace('!', "%21")));
+            fs::copy(file.path(), again.path()).map_err(CarryError::target("write", &other))?;
+            // First, so that whoever finds the other name finds both.
+            place(&again, &other)?;
+        }
+        place(file, &path)
+    }
+
+    /// Writes small files.
+    pub(super) fn write_beside(&self, files: &[(Extra, String)]) -> Result<(), CarryError> {
+        for (extra, text) in files {
+            let file = self.temp();
+            fs::write(file.path(), text).map_err(CarryError::target("write", file.path()))?;
+            self.put_beside(extra, &file)?;
+        }
+        Ok(())
+    }
+
     fn write(&self, path: &Path, content: &[u8]) -> Result<(), CarryError> {
         let temp = self.temp();
         fs::write(temp.path(), content).map_err(CarryError::target("write", path))?;
@@ -112,6 +138,10 @@ impl Plain {
         let open = File::open(directory).map_err(failed())?;
         nix::unistd::syncfs(&open).map_err(|error| failed()(error.into()))
     }
+}
+
+fn make(directory: &Path) -> Result<(), CarryError> {
+    fs::create_dir_all(directory).map_err(CarryError::target("create the directory", directory))
 }
 
 fn lock(directory: &Path, scratch: &Path) -> Result<File, CarryError> {

@@ -1,10 +1,10 @@
 //! Where artifacts go.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use granary_fetch::{Expected, Verified};
-use granary_nix::{NarInfo, StorePath, Trust};
+use granary_nix::{Extra, HashPart, NarInfo, StorePath, Trust};
 
 use super::CarryError;
 use super::origin::{nar_path, read_narinfo};
@@ -101,10 +101,34 @@ impl Target {
                 tree.keep(&info.store_path.hash_part(), "import")?;
                 Ok(tree.publish(info, &contents, nar)?)
             }
-            (_, nar) => {
-                let path: PathBuf = nar.path().to_owned();
-                Err(CarryError::Unusable { path, problem: "made for another target".into() })
-            }
+            (_, nar) => Err(foreign(&nar)),
+        }
+    }
+
+    /// Gives a checked file beside an artifact its name, for good. `artifact` is the one that it belongs to; a log belongs to
+    /// whatever comes from its derivation. Whether anything of the target has it.
+    pub(super) fn put_beside(
+        &self,
+        extra: &Extra,
+        artifact: Option<&HashPart>,
+        file: Temp,
+    ) -> Result<bool, CarryError> {
+        match (self, file) {
+            (Self::Plain(plain), Temp::Plain(file)) => plain.put_beside(extra, &file).map(|()| true),
+            (Self::Tree(tree), Temp::Tree(file)) => Ok(tree.put_extra(extra, artifact, file)?.is_none()),
+            (_, file) => Err(foreign(&file)),
+        }
+    }
+
+    /// The same for small files that were made from one artifact. How many were written.
+    pub(super) fn write_beside(
+        &self,
+        artifact: &HashPart,
+        files: &[(Extra, String)],
+    ) -> Result<u64, CarryError> {
+        match self {
+            Self::Plain(plain) => plain.write_beside(files).map(|()| files.len() as u64),
+            Self::Tree(tree) => Ok(tree.write_extras(artifact, files)? as u64),
         }
     }
 
@@ -115,4 +139,8 @@ impl Target {
             Self::Tree(_) => Ok(()),
         }
     }
+}
+
+fn foreign(file: &Temp) -> CarryError {
+    CarryError::Unusable { path: file.path().to_owned(), problem: "made for another target".into() }
 }

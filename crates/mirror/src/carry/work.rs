@@ -16,7 +16,7 @@ use super::{CarryError, Observer, Origin, Outcome, Target, Trouble};
 /// Artifacts in work at once, at least: one is copied while another is synced.
 const LEAST: usize = 2;
 
-/// Carries what is not there.
+/// Carries what is not there. What became of it, and the artifacts of the plan that the target has now.
 pub(super) fn run(
     origin: &Origin,
     target: &Target,
@@ -25,7 +25,7 @@ pub(super) fn run(
     tasks: &Tasks,
     observer: &dyn Observer,
     stop: &CancellationToken,
-) -> Result<Outcome, CarryError> {
+) -> Result<(Outcome, Vec<NarInfo>), CarryError> {
     let Plan { order, lost } = plan;
     observer.planned(tasks.artifacts, tasks.bytes);
     let board = Board::default();
@@ -62,7 +62,10 @@ pub(super) fn run(
             }
         }
     });
-    board.result(stop)
+    let outcome = board.result(stop)?;
+    let mut here = order;
+    here.retain(|info| board.has(&info.store_path.hash_part()));
+    Ok((outcome, here))
 }
 
 /// How an artifact ended.
@@ -86,6 +89,10 @@ impl Board {
     fn settle(&self, hash: HashPart, state: State) {
         lock(&self.states).insert(hash, state);
         self.changed.notify_all();
+    }
+
+    fn has(&self, hash: &HashPart) -> bool {
+        matches!(lock(&self.states).get(hash), Some(State::There))
     }
 
     fn outcome(&self) -> MutexGuard<'_, Outcome> {

@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::progress::Progress;
 use super::{CommandError, keys, one_line};
 use crate::agent::AgentError;
-use crate::carry::{self, CarryError, Observer, Origin, Outcome, Target, Trouble};
+use crate::carry::{self, CarryError, Flaw, Observer, Origin, Outcome, Target, Trouble};
 use crate::cli::{Carried, Export, Import};
-use crate::config::Config;
+use crate::config::{Config, Extras};
 use crate::tree::{Layout, Tree};
 use crate::words::size;
 
@@ -20,20 +20,20 @@ pub(super) async fn export(args: Export, stop: CancellationToken) -> Result<Exit
     let Export { config, from, to, what } = args;
     let config = config.map(|file| Config::load(&file)).transpose()?;
     let limits = limits(config.as_ref());
-    let trusted = trusted(config.as_ref(), &what)?;
+    let (trusted, wants) = (trusted(config.as_ref(), &what)?, wants(config.as_ref()));
     let origin = match (config, from) {
         (Some(config), _) => Origin::Directory(config.directory),
         (None, from) => origin(&from.unwrap_or_default(), &trusted, limits)?,
     };
     let to = std::path::absolute(to)?;
     apart(&origin, &to)?;
-    run(origin, trusted, what, stop, move || Ok(Target::plain(&to)?)).await
+    run(origin, (trusted, wants), what, stop, move || Ok(Target::plain(&to)?)).await
 }
 
 pub(super) async fn import(args: Import, stop: CancellationToken) -> Result<ExitCode, CommandError> {
     let Import { from, config, to, what } = args;
     let config = config.map(|file| Config::load(&file)).transpose()?;
-    let trusted = trusted(config.as_ref(), &what)?;
+    let (trusted, wants) = (trusted(config.as_ref(), &what)?, wants(config.as_ref()));
     let origin = origin(&from, &trusted, limits(config.as_ref()))?;
     let (to, info) = match config {
         Some(config) => (config.directory, Some(config.cache_info)),
@@ -44,7 +44,7 @@ pub(super) async fn import(args: Import, stop: CancellationToken) -> Result<Exit
         let info = info.unwrap_or_else(|| cache_info(&to));
         Ok(Target::Tree(Box::new(Tree::open(&to, &info).map_err(CarryError::from)?)))
     };
-    run(origin, trusted, what, stop, open).await
+    run(origin, (trusted, wants), what, stop, open).await
 }
 
 /// What a mirror says of itself already, or would say by default.
@@ -59,6 +59,11 @@ fn cache_info(directory: &Path) -> CacheInfo {
 
 fn limits(config: Option<&Config>) -> Limits {
     config.map(|config| config.limits.clone()).unwrap_or_default()
+}
+
+/// The files beside artifacts that the mirror keeps; without a mirror all of them.
+fn wants(config: Option<&Config>) -> Extras {
+    config.map(|config| config.extras).unwrap_or_default()
 }
 
 /// What every upstream of the configuration may vouch for, the keys that it takes pushes by, and those of the command line.
@@ -108,7 +113,7 @@ fn real(path: &Path) -> PathBuf {
 
 async fn run(
     origin: Origin,
-    trusted: Trust,
+    (trusted, wants): (Trust, Extras),
     what: Carried,
     stop: CancellationToken,
     open: impl FnOnce() -> Result<Target, CommandError> + Send + 'static,
@@ -117,21 +122,23 @@ async fn run(
     let carry = move || {
         let target = open()?;
         let watch = Watch(Progress::new(quiet));
-        let outcome = carry::carry(&origin, &target, &trusted, &store_paths, &watch, &stop);
+        let outcome = carry::carry(&origin, &target, &trusted, &store_paths, wants, &watch, &stop);
         watch.0.end();
         Ok::<_, CommandError>((outcome?, target.directory().to_owned()))
     };
     let (outcome, to) = tokio::task::spawn_blocking(carry).await.map_err(std::io::Error::from)??;
-    let Outcome { copied, bytes, present, troubles } = outcome;
+    let Outcome { copied, bytes, present, troubles, beside, flaws } = outcome;
     if !quiet {
         eprintln!(
-            "{}: copied {copied} artifacts, {}; {present} were there; {} could not be copied",
+            "{}: copied {copied} artifacts, {}; {present} were there; {} could not be copied; {beside} files beside them, \
+             {} left out",
             to.display(),
             size(bytes),
-            troubles.len()
+            troubles.len(),
+            flaws.len()
         );
     }
-    Ok(if troubles.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if troubles.is_empty() && flaws.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 struct Watch(Progress);
@@ -154,6 +161,10 @@ impl Observer for Watch {
 
     fn trouble(&self, trouble: &Trouble) {
         self.0.line(&one_line(trouble));
+    }
+
+    fn flaw(&self, flaw: &Flaw) {
+        self.0.line(&one_line(flaw));
     }
 }
 

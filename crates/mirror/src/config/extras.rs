@@ -1,5 +1,6 @@
 //! What is kept beside the artifacts.
 
+use granary_nix::ExtraKind;
 use serde::{Deserialize, Serialize};
 
 /// Which files beside narinfos and NARs are mirrored with their artifact and answered on a miss. What is not is answered
@@ -32,6 +33,20 @@ pub enum Listings {
 impl Default for Extras {
     fn default() -> Self {
         Self { listings: Listings::Mirror, logs: true, debuginfo: true, realisations: true }
+    }
+}
+
+impl Extras {
+    /// Whether files of this kind are kept.
+    #[must_use]
+    pub fn has(self, kind: ExtraKind) -> bool {
+        let Self { listings, logs, debuginfo, realisations } = self;
+        match kind {
+            ExtraKind::Listing => listings != Listings::Never,
+            ExtraKind::Log => logs,
+            ExtraKind::DebugInfo => debuginfo,
+            ExtraKind::Realisation | ExtraKind::BuildTrace => realisations,
+        }
     }
 }
 

@@ -106,7 +106,7 @@ impl Keeper {
 }
 
 /// Under which names upstreams have the file.
-fn names(extra: &Extra) -> Vec<String> {
+pub(crate) fn names(extra: &Extra) -> Vec<String> {
     let name = extra.file_name();
     match extra.kind() {
         // As Hydra writes it, and as `nix copy` does.

@@ -1,13 +1,11 @@
 //! Everything that belongs to one artifact.
 
-use granary_nix::listing::Outline;
 use granary_nix::realisation::BuildTraceKey;
 use granary_nix::{Extra, ExtraKind, HashPart, NarInfo, StorePath};
 use tracing::debug;
 
-use super::made::{is_debug, leads_somewhere};
+use super::made::{is_debug, is_indexed};
 use super::{Asked, Checked, Keeper};
-use crate::tree::read_listing;
 
 /// What came of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -90,17 +88,12 @@ impl Keeper {
 
     /// Whether the artifact has a listing, and each build id in it an entry.
     async fn is_indexed(&self, hash: HashPart) -> bool {
-        let look = move |tree: &crate::tree::Tree| {
-            let text = read_listing(&tree.extra_path(&Extra::Listing(hash)))?;
-            let ids = Outline::parse(&text).ok()?.build_ids;
-            Some(ids.iter().all(|id| leads_somewhere(tree, &Extra::DebugInfo(*id), id)))
-        };
-        self.blocking(look).await.flatten().unwrap_or(false)
+        self.blocking(move |tree| is_indexed(tree.layout(), hash)).await.unwrap_or(false)
     }
 }
 
 /// The name of the build trace of an artifact.
-fn build_trace(info: &NarInfo) -> Option<Extra> {
+pub(crate) fn build_trace(info: &NarInfo) -> Option<Extra> {
     let derivation = info.deriver.clone()?;
     let output = output(&derivation, &info.store_path)?.to_owned();
     BuildTraceKey::new(derivation, &output).ok().map(Extra::BuildTrace)

@@ -7,13 +7,13 @@ use std::path::Path;
 use granary_fetch::decode::decoder;
 use granary_nix::listing::{Listing, ListingError, ListingWriter, Outline};
 use granary_nix::nar::{NarError, NarReader};
-use granary_nix::{Compression, DebugInfo, Extra, NarInfo};
+use granary_nix::{BuildId, Compression, DebugInfo, Extra, HashPart, NarInfo};
 use tracing::{info, warn};
 
 use super::Keeper;
 use super::check::most_bytes;
 use crate::metrics::ExtraResult;
-use crate::tree::{Tree, TreeError, read_listing};
+use crate::tree::{Layout, Tree, TreeError, read_listing};
 
 /// Bytes that are read at once.
 const BLOCK: usize = 64 << 10;
@@ -65,7 +65,7 @@ pub(crate) fn list(path: &Path, compression: Compression, nar_size: u64) -> Resu
 }
 
 /// Whether the artifact is one of debug information, as nixpkgs names them.
-pub(super) fn is_debug(info: &NarInfo) -> bool {
+pub(crate) fn is_debug(info: &NarInfo) -> bool {
     info.store_path.name().ends_with("-debug")
 }
 
@@ -88,23 +88,39 @@ impl Keeper {
 }
 
 fn make(tree: &Tree, info: &NarInfo, debuginfo: bool) -> Result<Vec<Extra>, MadeError> {
-    let hash = info.store_path.hash_part();
-    let text = list(&tree.layout().served(&info.url), info.compression, info.nar_size)?;
+    let mut files = missing(tree.layout(), info, debuginfo)?;
+    let written = tree.write_extras(&info.store_path.hash_part(), &files)?;
+    files.truncate(written);
+    Ok(files.into_iter().map(|(extra, _)| extra).collect())
+}
+
+/// What the NAR of an artifact says and the cache does not: the artifact's listing and, with `debuginfo`, its entries in the
+/// debug index. Reads the NAR. Blocks.
+pub(crate) fn missing(
+    layout: &Layout,
+    info: &NarInfo,
+    debuginfo: bool,
+) -> Result<Vec<(Extra, String)>, MadeError> {
+    let text = list(&layout.served(&info.url), info.compression, info.nar_size)?;
     let build_ids = if debuginfo { Outline::parse(text.as_bytes())?.build_ids } else { Vec::new() };
     let mut files = Vec::with_capacity(build_ids.len() + 1);
-    let listing = Extra::Listing(hash);
-    if !says_the_same(&tree.extra_path(&listing), &text) {
+    let listing = Extra::Listing(info.store_path.hash_part());
+    if !says_the_same(&layout.served(&listing.file_name()), &text) {
         files.push((listing, text));
     }
     for id in build_ids {
-        let extra = Extra::DebugInfo(id);
-        if !leads_somewhere(tree, &extra, &id) {
-            files.push((extra, DebugInfo { nar: info.url.clone() }.to_text(&id)));
+        if !leads_somewhere(layout, &id) {
+            files.push((Extra::DebugInfo(id), DebugInfo { nar: info.url.clone() }.to_text(&id)));
         }
     }
-    let written = tree.write_extras(&hash, &files)?;
-    files.truncate(written);
-    Ok(files.into_iter().map(|(extra, _)| extra).collect())
+    Ok(files)
+}
+
+/// Whether an artifact has a listing, and each build id in it an entry of the debug index. Blocks.
+pub(crate) fn is_indexed(layout: &Layout, hash: HashPart) -> bool {
+    let listing = layout.served(&Extra::Listing(hash).file_name());
+    let outline = read_listing(&listing).and_then(|text| Outline::parse(&text).ok());
+    outline.is_some_and(|outline| outline.build_ids.iter().all(|id| leads_somewhere(layout, id)))
 }
 
 /// Whether the listing that is there says what the NAR does.
@@ -125,9 +141,9 @@ fn says_the_same(path: &Path, made: &str) -> bool {
 }
 
 /// Whether there is an entry for the build id, of a NAR file that is there too.
-pub(super) fn leads_somewhere(tree: &Tree, extra: &Extra, id: &granary_nix::BuildId) -> bool {
-    let text = std::fs::read(tree.extra_path(extra)).unwrap_or_default();
-    DebugInfo::parse(&text, id).is_ok_and(|entry| tree.layout().served(&entry.nar).is_file())
+fn leads_somewhere(layout: &Layout, id: &BuildId) -> bool {
+    let text = std::fs::read(layout.served(&Extra::DebugInfo(*id).file_name())).unwrap_or_default();
+    DebugInfo::parse(&text, id).is_ok_and(|entry| layout.served(&entry.nar).is_file())
 }
 
 #[cfg(test)]

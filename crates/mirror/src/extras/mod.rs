@@ -24,10 +24,12 @@ use crate::config::{Extras, Listings};
 use crate::metrics::{ExtraMetrics, ExtraResult};
 use crate::tree::{TempFile, Tree};
 
+pub(crate) use ask::names;
 pub use ask::{Asked, Found};
-pub use check::{Checked, check, keys_of, most_bytes};
+pub use check::{Bad, Checked, check, keys_of, most_bytes};
 pub use complete::Completed;
-pub(crate) use made::list;
+pub(crate) use complete::build_trace;
+pub(crate) use made::{is_debug, is_indexed, list, missing};
 pub use sweep::{Pace, complete_fresh, keep};
 
 /// Keeps the files beside the artifacts of one tree.
@@ -77,13 +79,7 @@ impl Keeper {
     /// Whether files of this kind are had from elsewhere.
     #[must_use]
     pub fn wants(&self, kind: ExtraKind) -> bool {
-        let Extras { listings, logs, debuginfo, realisations } = self.wants;
-        match kind {
-            ExtraKind::Listing => listings != Listings::Never,
-            ExtraKind::Log => logs,
-            ExtraKind::DebugInfo => debuginfo,
-            ExtraKind::Realisation | ExtraKind::BuildTrace => realisations,
-        }
+        self.wants.has(kind)
     }
 
     /// Whether listings are made where no upstream has them.

@@ -10,21 +10,25 @@ pub enum ExtraResult {
     Mirrored,
     /// It was made from a NAR.
     Made,
+    /// A client pushed it.
+    Pushed,
     /// No upstream has it.
     Absent,
-    /// An upstream's file is not what it should be.
+    /// An upstream's file, or a client's, is not what it should be.
     Refused,
     /// At least one upstream did not give an answer that counts.
     Failed,
 }
 
 impl ExtraResult {
-    const ALL: [Self; 5] = [Self::Mirrored, Self::Made, Self::Absent, Self::Refused, Self::Failed];
+    const ALL: [Self; 6] =
+        [Self::Mirrored, Self::Made, Self::Pushed, Self::Absent, Self::Refused, Self::Failed];
 
     const fn label(self) -> &'static str {
         match self {
             Self::Mirrored => "mirrored",
             Self::Made => "made",
+            Self::Pushed => "pushed",
             Self::Absent => "absent",
             Self::Refused => "refused",
             Self::Failed => "failed",

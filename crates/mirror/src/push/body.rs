@@ -25,7 +25,7 @@ pub(super) fn announced(headers: &HeaderMap) -> Result<Option<u64>, Refused> {
     Ok(length.and_then(|length| length.parse().ok()))
 }
 
-/// A narinfo's or a listing's text, without the encoding that it was sent in.
+/// The text of a narinfo or of an entry of the debug index, without the encoding that it was sent in.
 pub(super) async fn small(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Refused> {
     let encoding = headers.get(header::CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
     let sent = tokio::time::timeout(SILENCE, to_bytes(body, MAX_TEXT))

@@ -1,20 +1,16 @@
-//! NAR files that wait for their narinfo.
+//! NAR files that wait for their narinfo, and what came before the narinfo with them.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
-use axum::body::BodyDataStream;
-use futures::StreamExt as _;
-use tokio::io::AsyncWriteExt as _;
-
-use super::body::{SILENCE, cut, silent};
+use super::part::Part;
+use super::quota::{Reservation, lock};
 use super::refused::{Reason, Refused};
 use super::request::is_file_name;
 use crate::tree::TreeError;
-use crate::words::size;
 
 /// Files that may wait.
 const MOST: usize = 10_000;
@@ -31,10 +27,10 @@ pub(super) struct Incoming {
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     waiting: HashMap<String, Waiting>,
     /// Bytes that are reserved by uploads in work.
-    reserved: u64,
+    pub(super) reserved: u64,
     /// Names the next part.
     next: u64,
 }
@@ -47,8 +43,13 @@ struct Waiting {
 
 impl State {
     /// Bytes that are here or on their way.
-    fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.waiting.values().fold(self.reserved, |sum, waiting| sum.saturating_add(waiting.size))
+    }
+
+    /// A file waits from now on.
+    pub(super) fn waits(&mut self, name: &str, size: u64) {
+        self.waiting.insert(name.to_owned(), Waiting { size, since: SystemTime::now() });
     }
 }
 
@@ -59,7 +60,8 @@ impl Incoming {
         let mut state = State::default();
         for entry in fs::read_dir(&directory).map_err(TreeError::io("list", &directory))? {
             let entry = entry.map_err(TreeError::io("list", &directory))?;
-            let name = entry.file_name().to_str().filter(|name| is_nar_name(name)).map(str::to_owned);
+            let waits = |name: &&str| is_nar_name(name) || is_beside(name);
+            let name = entry.file_name().to_str().filter(waits).map(str::to_owned);
             let meta = entry.metadata().map_err(TreeError::io("read", &entry.path()))?;
             match name {
                 Some(name) if meta.is_file() => {
@@ -79,21 +81,45 @@ impl Incoming {
         if !is_nar_name(name) {
             return Err(Refused::not_taken(name));
         }
+        self.may_wait(name)?;
+        let reservation = self.reserve(length.unwrap_or(0), quota)?;
         let mut state = self.state();
-        if state.waiting.len() >= MOST && !state.waiting.contains_key(name) {
-            let message = format!("{MOST} NAR files wait for their narinfo already");
-            return Err(Refused::new(Reason::TooLarge, message));
-        }
-        let free = quota.saturating_sub(state.bytes());
-        let reserved = length.unwrap_or(0);
-        if free == 0 || reserved > free {
-            return Err(over(free));
-        }
-        state.reserved = state.reserved.saturating_add(reserved);
         let path = self.directory.join(format!("{}{PART}", state.next));
         state.next += 1;
         let state = Arc::clone(&self.state);
-        Ok(Part { path, name: name.to_owned(), directory: self.directory.clone(), state, reserved, quota })
+        Ok(Part { path, name: name.to_owned(), directory: self.directory.clone(), state, reservation })
+    }
+
+    /// Reserves bytes of what of `quota` is not used, for an upload that is written elsewhere.
+    pub(super) fn reserve(&self, bytes: u64, quota: u64) -> Result<Reservation, Refused> {
+        Reservation::new(&self.state, bytes, quota)
+    }
+
+    /// Lets a file that was written elsewhere wait under `name`, one of [`super::beside`].
+    pub(super) fn keep(&self, name: &str, from: &Path, size: u64) -> Result<(), Refused> {
+        self.may_wait(name)?;
+        let mut state = self.state();
+        fs::rename(from, self.directory.join(name)).map_err(Refused::disk)?;
+        state.waits(name, size);
+        Ok(())
+    }
+
+    /// Lets an empty file wait under `name`, one of [`super::beside`].
+    pub(super) fn mark(&self, name: &str) -> Result<(), Refused> {
+        self.may_wait(name)?;
+        let mut state = self.state();
+        fs::write(self.directory.join(name), "").map_err(Refused::disk)?;
+        state.waits(name, 0);
+        Ok(())
+    }
+
+    fn may_wait(&self, name: &str) -> Result<(), Refused> {
+        let state = self.state();
+        if state.waiting.len() >= MOST && !state.waiting.contains_key(name) {
+            let message = format!("{MOST} files wait for their narinfo already");
+            return Err(Refused::new(Reason::TooLarge, message));
+        }
+        Ok(())
     }
 
     /// Gives the file that waits under `name` to the caller, at `to`; whether there was one.
@@ -105,12 +131,14 @@ impl Incoming {
         fs::rename(self.directory.join(name), to).map(|()| true)
     }
 
-    /// Removes what waits under `name`, if anything does.
-    pub(super) fn discard(&self, name: &str) {
+    /// Removes what waits under `name`; whether anything did.
+    pub(super) fn discard(&self, name: &str) -> bool {
         let mut state = self.state();
-        if state.waiting.remove(name).is_some() {
+        let waited = state.waiting.remove(name).is_some();
+        if waited {
             remove(&self.directory.join(name));
         }
+        waited
     }
 
     /// Removes what has waited too long.
@@ -131,9 +159,10 @@ impl Incoming {
     }
 }
 
-/// Each change is whole, so that a thread that panicked left no damage.
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+/// Whether a name is one of [`super::beside`]'s: a NAR file's has no tilde.
+fn is_beside(name: &str) -> bool {
+    let plain = |rest: &str| is_file_name(rest);
+    ["listing~", "debug~"].iter().any(|kind| name.strip_prefix(kind).is_some_and(plain))
 }
 
 fn is_nar_name(name: &str) -> bool {
@@ -143,73 +172,6 @@ fn is_nar_name(name: &str) -> bool {
 fn remove(path: &Path) {
     if let Err(error) = fs::remove_file(path) {
         tracing::warn!(%error, path = %path.display(), "cannot remove an upload");
-    }
-}
-
-fn over(free: u64) -> Refused {
-    let message = format!("push.maxSize is used up: {} are left for pushed artifacts", size(free));
-    Refused::new(Reason::TooLarge, message)
-}
-
-/// An upload in work; what is there of it is removed unless it becomes whole.
-#[derive(Debug)]
-pub(super) struct Part {
-    path: PathBuf,
-    name: String,
-    directory: PathBuf,
-    state: Arc<Mutex<State>>,
-    reserved: u64,
-    quota: u64,
-}
-
-impl Part {
-    /// Writes the body to its end; then it waits under its name. How many bytes it has.
-    pub(super) async fn write(mut self, body: &mut BodyDataStream) -> Result<u64, Refused> {
-        let mut file = tokio::fs::File::create_new(&self.path).await.map_err(Refused::disk)?;
-        let mut length = 0_u64;
-        loop {
-            let chunk = match tokio::time::timeout(SILENCE, body.next()).await {
-                Ok(Some(Ok(chunk))) => chunk,
-                Ok(None) => break,
-                Ok(Some(Err(error))) => return Err(cut(&error)),
-                Err(_) => return Err(silent()),
-            };
-            length += chunk.len() as u64;
-            self.reserve(length)?;
-            file.write_all(&chunk).await.map_err(Refused::disk)?;
-        }
-        file.flush().await.map_err(Refused::disk)?;
-        drop(file);
-        let mut state = lock(&self.state);
-        fs::rename(&self.path, self.directory.join(&self.name)).map_err(Refused::disk)?;
-        state.waiting.insert(self.name.clone(), Waiting { size: length, since: SystemTime::now() });
-        Ok(length)
-    }
-
-    /// More came than was announced, or nothing was.
-    fn reserve(&mut self, length: u64) -> Result<(), Refused> {
-        let more = length.saturating_sub(self.reserved);
-        if more == 0 {
-            return Ok(());
-        }
-        let mut state = lock(&self.state);
-        let free = self.quota.saturating_sub(state.bytes());
-        if more > free {
-            return Err(over(free));
-        }
-        state.reserved += more;
-        self.reserved += more;
-        Ok(())
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        let mut state = lock(&self.state);
-        state.reserved = state.reserved.saturating_sub(self.reserved);
-        drop(state);
-        // It has its name by now, if it became whole.
-        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -283,5 +245,25 @@ mod tests {
         incoming.sweep(SystemTime::now() + AGE);
         assert!(files(&incoming).is_empty());
         assert!(incoming.begin("a.part", None, 10).is_err(), "our own ending");
+    }
+
+    #[tokio::test]
+    async fn what_came_before_an_artifact_waits_under_a_name_that_no_nar_file_has() {
+        let temp = tempfile::tempdir().unwrap();
+        let incoming = incoming(temp.path());
+        for name in ["listing~a", "debug~a.nar"] {
+            assert!(incoming.begin(name, None, 10).is_err());
+        }
+        let from = temp.path().join("from");
+        fs::write(&from, "12345678").unwrap();
+        incoming.keep("listing~a", &from, 8).unwrap();
+        incoming.mark("debug~a.nar").unwrap();
+        assert!(incoming.reserve(3, 10).is_err(), "it counts");
+        fs::write(incoming.directory.join("other~a"), "x").unwrap();
+        let incoming = Incoming::open(incoming.directory, SystemTime::now()).unwrap();
+        assert!(incoming.reserve(3, 10).is_err() && incoming.reserve(2, 10).is_ok());
+        assert!(incoming.discard("debug~a.nar") && !incoming.discard("debug~a.nar"));
+        assert!(incoming.take("listing~a", &from).unwrap());
+        assert!(files(&incoming).is_empty());
     }
 }

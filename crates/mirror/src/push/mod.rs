@@ -3,10 +3,12 @@
 //! * [`settings`]: what the configuration says.
 //! * [`tokens`]: who may push.
 //! * [`request`]: what a path of a PUT means.
-//! * [`incoming`]: NAR files that wait for their narinfo, seen by nobody.
-//! * [`body`]: request bodies, bounded.
+//! * [`incoming`]: NAR files that wait for their narinfo, seen by nobody; [`part`]: one that is on its way.
+//! * [`quota`] and [`ledger`]: what may be used, and what is.
+//! * [`body`] and [`receive`]: request bodies, bounded.
 //! * [`turns`]: one after the other, for each NAR file.
 //! * [`admit`]: a narinfo with its NAR file, verified like a pull, and published.
+//! * [`beside`]: listings, logs, realisations, build traces and the debug index.
 //! * [`refused`]: why a request is refused, in words that Nix shows.
 //!
 //! A client sends the NAR file, then the narinfo, references first. A NAR file waits below `.granary/incoming`, for a day at
@@ -14,8 +16,13 @@
 //! verified. What was pushed is marked in the tree as kept, so that no retention takes it for unwanted.
 
 mod admit;
+mod beside;
 mod body;
 mod incoming;
+mod ledger;
+mod part;
+mod quota;
+mod receive;
 mod refused;
 mod request;
 pub mod settings;
@@ -32,8 +39,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::extras::Keeper;
 use crate::tree::{Tree, TreeError};
+use beside::Taken;
 use incoming::Incoming;
+use ledger::Ledger;
 use refused::Refused;
 use request::Upload;
 use settings::Push as Settings;
@@ -65,7 +75,10 @@ pub struct Push {
     settings: Settings,
     tokens: Tokens,
     tree: Arc<Tree>,
+    /// What is checked of the files beside artifacts, and makes some of them.
+    keeper: Arc<Keeper>,
     incoming: Incoming,
+    ledger: Ledger,
     uploads: Semaphore,
     /// Held while a NAR file is verified.
     decoders: Semaphore,
@@ -99,19 +112,33 @@ pub enum Event {
 }
 
 impl Push {
-    /// With the tree that takes it all.
+    /// Into the tree of `keeper`, which says what is kept beside artifacts.
     pub fn new(
         settings: Settings,
-        tree: Arc<Tree>,
+        keeper: Arc<Keeper>,
         decoders: usize,
         max_nar_size: Option<u64>,
     ) -> Result<Self, PushError> {
         let tokens = Tokens::open(&settings.token_file)?;
+        let tree = Arc::clone(keeper.tree());
+        let ledger = Ledger::open(Arc::clone(&tree))?;
         let incoming = Incoming::open(tree.layout().incoming(), SystemTime::now())?;
         let (uploads, decoders) = (Semaphore::new(UPLOADS), Semaphore::new(decoders.max(1)));
         let publishing = tokio::sync::Mutex::default();
         let turns = Turns::default();
-        Ok(Self { settings, tokens, tree, incoming, uploads, decoders, turns, publishing, max_nar_size })
+        Ok(Self {
+            settings,
+            tokens,
+            tree,
+            keeper,
+            incoming,
+            ledger,
+            uploads,
+            decoders,
+            turns,
+            publishing,
+            max_nar_size,
+        })
     }
 
     /// Answers a PUT.
@@ -133,9 +160,14 @@ impl Push {
                 }
                 Err((refused, body)) => Err((refused, body)),
             },
-            Some(Upload::Listing(_)) => match body::small(&parts.headers, body).await {
-                Ok(_) => return (empty(StatusCode::OK), Event::Nothing),
-                Err(refused) => Err((refused, Body::empty())),
+            Some(Upload::Beside(extra)) => match self.beside(&extra, &parts.headers, body).await {
+                Ok(taken) => {
+                    info!(who, name = extra.file_name(), ?taken, "a file beside artifacts is pushed");
+                    let new = matches!(taken, Taken::Visible(_) | Taken::Waits);
+                    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+                    return (empty(status), Event::Nothing);
+                }
+                Err(refused) => Err(refused),
             },
             Some(Upload::NarInfo(hash)) => match body::small(&parts.headers, body).await {
                 Err(refused) => Err((refused, Body::empty())),
@@ -162,8 +194,7 @@ impl Push {
             return body::discard(body).await.map_err(|refused| (refused, Body::empty()));
         }
         let Ok(_permit) = self.uploads.try_acquire() else { return Err((Refused::busy(), body)) };
-        let quota = self.settings.max_size.saturating_sub(self.tree.kept_bytes());
-        let part = match self.incoming.begin(name, length, quota) {
+        let part = match self.incoming.begin(name, length, self.quota()) {
             Ok(part) => part,
             Err(refused) => return Err((refused, body)),
         };
@@ -176,8 +207,20 @@ impl Push {
         part.write(&mut body).await.map_err(|refused| (refused, Body::from_stream(body)))
     }
 
+    /// Bytes that uploads may have, besides what was published of them.
+    fn quota(&self) -> u64 {
+        let used = self.tree.kept_bytes().saturating_add(self.ledger.bytes());
+        self.settings.max_size.saturating_sub(used)
+    }
+
     async fn narinfo(&self, who: &str, hash: HashPart, text: &[u8]) -> (Response<Body>, Event) {
-        match self.admit(who, hash, text).await {
+        let admitted = self.admit(who, hash, text).await;
+        // A narinfo that was sent under another's name says nothing about the files that it names.
+        let pushed = NarInfo::parse(text).ok().filter(|info| info.store_path.hash_part() == hash);
+        if let (Ok(_), Some(pushed)) = (&admitted, &pushed) {
+            self.attach(who, pushed).await;
+        }
+        match admitted {
             Ok(admit::Admitted::Published { path, bytes }) => {
                 info!(who, %path, bytes, "pushed and published");
                 (empty(StatusCode::CREATED), Event::Published { path, bytes })
@@ -185,13 +228,11 @@ impl Push {
             Ok(admit::Admitted::Known) => (empty(StatusCode::OK), Event::Nothing),
             Err(refused) => {
                 warn!(who, %hash, reason = refused.message(), "a pushed artifact is refused");
-                // A narinfo that was sent under another's name says nothing about the NAR file that it names.
-                if refused.is_final()
-                    && let Ok(info) = NarInfo::parse(text)
-                    && info.store_path.hash_part() == hash
-                    && let Some(name) = info.url.strip_prefix("nar/")
-                {
-                    self.incoming.discard(name);
+                if let Some(pushed) = pushed.filter(|_| refused.is_final()) {
+                    self.detach(&pushed);
+                    if let Some(name) = pushed.url.strip_prefix("nar/") {
+                        self.incoming.discard(name);
+                    }
                 }
                 let event = match refused.refusal(&hash, who) {
                     Some(refusal) => Event::Refused { hash, refusal },
@@ -206,6 +247,7 @@ impl Push {
     pub async fn tidy(&self, stop: CancellationToken) {
         while tokio::time::timeout(SWEEP, stop.cancelled()).await.is_err() {
             self.incoming.sweep(SystemTime::now());
+            self.ledger.sweep();
         }
     }
 }
@@ -231,7 +273,11 @@ mod tests {
         let tree = Arc::new(Tree::open(&directory.join("tree"), &CacheInfo::default()).unwrap());
         let settings =
             Settings { token_file, max_size: 1 << 20, public_keys: granary_nix::PublicKeys::default() };
-        Push::new(settings, tree, 1, None).unwrap()
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let fetcher = granary_fetch::Fetcher::new(granary_fetch::Limits::default()).unwrap();
+        let metrics = crate::metrics::Metrics::new().unwrap().extras().clone();
+        let keeper = Keeper::new(tree, fetcher, crate::config::Extras::default(), Vec::new(), metrics);
+        Push::new(settings, Arc::new(keeper), 1, None).unwrap()
     }
 
     fn nar(token: &str, body: &'static str) -> Request<Body> {

@@ -105,8 +105,22 @@ impl Refused {
         let path: String = path.chars().filter(|c| !c.is_control()).take(200).collect();
         Self::new(
             Reason::NotTaken,
-            format!("{path} cannot be pushed: only NAR files, narinfos and listings are taken"),
+            format!("{path} cannot be pushed: only what a binary cache has of artifacts is taken"),
         )
+    }
+
+    /// A kind of file that this mirror does not keep.
+    pub(super) fn not_kept(name: &str) -> Self {
+        Self::new(
+            Reason::NotTaken,
+            format!("{name} cannot be pushed: this mirror's extras say that it keeps none"),
+        )
+    }
+
+    /// A file beside something that is not here.
+    pub(super) fn unowned(name: &str) -> Self {
+        let message = format!("{name} belongs to nothing that is here; push that first");
+        Self::new(Reason::Invalid, message)
     }
 
     pub(super) fn busy() -> Self {

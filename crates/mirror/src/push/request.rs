@@ -1,6 +1,6 @@
 //! What the path of a PUT means. Pure.
 
-use granary_nix::HashPart;
+use granary_nix::{Extra, HashPart};
 use http::Method;
 
 /// What a client uploads.
@@ -10,8 +10,8 @@ pub(super) enum Upload {
     NarInfo(HashPart),
     /// `nar/<name>`: the name is the client's, and becomes a file's.
     Nar(String),
-    /// `<hash part>.ls`: taken and dropped, since nothing vouches for it.
-    Listing(HashPart),
+    /// A file beside an artifact: a listing, a log, a realisation, a build trace, an entry of the debug index.
+    Beside(Extra),
 }
 
 impl Upload {
@@ -24,8 +24,25 @@ impl Upload {
         if let Some(hash) = name.strip_suffix(".narinfo") {
             return hash.parse().ok().map(Self::NarInfo);
         }
-        name.strip_suffix(".ls")?.parse().ok().map(Self::Listing)
+        Extra::parse(&decoded(name)?).ok().map(Self::Beside)
     }
+}
+
+/// A path without its percent signs: Nix 2.34 writes `%21` where others write `!`. `None` when it is none.
+fn decoded(path: &str) -> Option<String> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(path.len()), path.as_bytes());
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        bytes.push(if *byte == b'%' {
+            let (digits, after) = rest.split_at_checked(2)?;
+            rest = after;
+            let digit = |byte: &u8| char::from(*byte).to_digit(16);
+            u8::try_from(digit(&digits[0])? * 16 + digit(&digits[1])?).ok()?
+        } else {
+            *byte
+        });
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// Whether a stranger's name may be one in our directory: short, of plain characters, and visible.
@@ -43,7 +60,18 @@ mod tests {
         let of = |path: &str| Upload::of(&Method::PUT, path);
         let hash: HashPart = "00bgd045z0d4icpbc2yyz4gx48ak44la".parse().unwrap();
         assert_eq!(of(&format!("/{hash}.narinfo")), Some(Upload::NarInfo(hash)));
-        assert_eq!(of(&format!("/{hash}.ls")), Some(Upload::Listing(hash)));
+        let hex = "6c5822e05bbaef8c8ee3fe052b4a182496365912ca2925db92a8aa7afb072e60";
+        for name in [
+            format!("{hash}.ls"),
+            format!("log/{hash}-a.drv"),
+            format!("debuginfo/{}.debug", &hex[..40]),
+            format!("realisations/sha256:{hex}!out.doi"),
+            format!("build-trace-v2/{hash}-a.drv/out.doi"),
+        ] {
+            let beside = Some(Upload::Beside(Extra::parse(&name).unwrap()));
+            assert_eq!(of(&format!("/{name}")), beside);
+            assert_eq!(of(&format!("/{}", name.replace('!', "%21").replace(':', "%3a"))), beside);
+        }
         assert_eq!(of("/nar/0ry4p2.nar.xz"), Some(Upload::Nar("0ry4p2.nar.xz".into())));
         for path in [
             "/nix-cache-info",
@@ -55,6 +83,11 @@ mod tests {
             "/x.narinfo",
             "/.granary/id",
             "/log/x.drv",
+            "/log/../nix-cache-info",
+            "/log/%2e%2e/nix-cache-info",
+            "/%2",
+            "/%zz.ls",
+            "/%ff",
             "",
         ] {
             assert_eq!(of(path), None, "{path}");

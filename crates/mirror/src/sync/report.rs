@@ -46,7 +46,11 @@ impl PolicyState {
         let only_listed = demand::listed([&job.roots]);
         let unexplained: HashSet<&StorePath> =
             closure.unexplained(&only_listed).map(|(path, _)| path).collect();
-        let mut unresolved: Vec<_> = members.iter().filter_map(|hash| closure.lost.get(hash)).filter(|(path, _)| unexplained.contains(path)).collect();
+        let mut unresolved: Vec<_> = members
+            .iter()
+            .filter_map(|hash| closure.lost.get(hash))
+            .filter(|(path, _)| unexplained.contains(path))
+            .collect();
         unresolved.sort_by_key(|(path, problem)| (!problem.fault.is_transient(), path.clone()));
         let catalog_error = job.roots.unknown.clone().or_else(|| {
             let (path, problem) = unresolved.first()?;
@@ -133,12 +137,7 @@ fn tells_more(one: &Refusal, shown: &Refusal) -> bool {
 }
 
 /// The report's word for a problem.
-pub(super) fn refused(
-    path: &StorePath,
-    fault: &Fault,
-    source: &str,
-    transient: bool,
-) -> Refused {
+pub(super) fn refused(path: &StorePath, fault: &Fault, source: &str, transient: bool) -> Refused {
     let refusal = Refusal {
         store_path: path.to_string(),
         reason: fault.reason,

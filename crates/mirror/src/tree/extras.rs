@@ -20,6 +20,7 @@ use super::{Layout, TempFile, Tree, TreeError, disk, read, write};
 
 use fresh::Fresh;
 use owners::Realised;
+pub use owners::artifact_named;
 
 /// What the tree keeps in memory about them.
 #[derive(Debug, Default)]

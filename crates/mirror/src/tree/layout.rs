@@ -119,6 +119,12 @@ impl Layout {
         self.state().join("incoming")
     }
 
+    /// The names of files beside artifacts that were pushed.
+    #[must_use]
+    pub fn pushed(&self) -> PathBuf {
+        self.state().join("pushed")
+    }
+
     /// Marks of what is kept although no policy wants it.
     #[must_use]
     pub fn kept(&self) -> PathBuf {

@@ -13,7 +13,8 @@
 //! .granary/quarantine/<hash part>.json      what was refused, and why
 //! .granary/trash/<hash part>.narinfo        what was taken out
 //! .granary/trash/nar/…            its NAR files, for some time
-//! .granary/incoming/              NAR files that were pushed and wait for their narinfo
+//! .granary/incoming/              NAR files and listings that were pushed and wait for their narinfo
+//! .granary/pushed                 names of files beside artifacts that were pushed, for the quota
 //! .granary/kept/<hash part>       marks of what stays although no policy wants it
 //! .granary/channels/<name>/        the revisions of a channel that are kept, and what they list
 //! .granary/access/hours           when clients last had what is here only because they asked for it
@@ -60,7 +61,7 @@ use granary_nix::{HashPart, NarInfo};
 
 pub use canonical::canonical;
 pub use error::TreeError;
-pub use extras::read_listing;
+pub use extras::{artifact_named, read_listing};
 pub use index::{CatalogEntry, Published, Totals};
 pub(crate) use layout::nar_hash_of;
 pub use layout::{Layout, hash_of};

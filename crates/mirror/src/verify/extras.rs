@@ -40,7 +40,8 @@ pub(super) fn check_extras(
     let mut beside = Beside::default();
     let mut extras = Vec::new();
     for name in names(directory) {
-        match Extra::parse(&name) {
+        // Nix 2.34 has `%21` in the name of a realisation's file.
+        match Extra::parse(&name.replace("%21", "!")) {
             // A cache that Nix wrote has other names for some.
             Ok(extra) => extras.push((name, extra)),
             Err(_) => beside.notes.push(Finding::new(name, Kind::Stray, "not a file of a binary cache")),

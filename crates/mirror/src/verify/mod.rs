@@ -12,4 +12,4 @@ mod workers;
 pub use narinfos::{KeyCheck, NarInfoCheck, check_narinfo, verify_narinfos};
 pub use outcome::{Finding, Kind, TreeCheck};
 pub use tree::{VerifyError, verify_tree};
-pub(crate) use workers::on_all_cores;
+pub(crate) use workers::{on_all_cores, on_threads};

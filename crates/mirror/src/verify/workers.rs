@@ -5,7 +5,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What `work` makes of each item, in no particular order.
 pub(crate) fn on_all_cores<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
+    on_threads(std::thread::available_parallelism().map_or(1, usize::from), items, work)
+}
+
+/// The same on so many threads, for work that waits more than it works.
+pub(crate) fn on_threads<T: Sync, R: Send>(
+    threads: usize,
+    items: &[T],
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    let threads = threads.min(items.len());
     let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(items.len())));
     std::thread::scope(|scope| {
         for _ in 0..threads {

@@ -5,6 +5,7 @@
 
 mod answers;
 mod carry;
+mod carry_beside;
 mod clients;
 mod commands;
 mod extras;
@@ -14,6 +15,7 @@ mod lan;
 mod limits;
 mod narinfos;
 mod push;
+mod push_beside;
 mod readonly;
 mod relay;
 mod status;

@@ -11,21 +11,21 @@ use http::StatusCode;
 use super::support::{Artifact, Corpus, Mirror, Site, Upstream, client, config, eventually, folder, noise};
 use super::support::{run, text, tools};
 
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+pub(super) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// A mirror that takes pushes, and a store that has what is pushed.
-struct Fixture {
-    corpus: Corpus,
-    library: Artifact,
-    app: Artifact,
-    mirror: Mirror,
-    client: reqwest::Client,
-    folder: tempfile::TempDir,
+pub(super) struct Fixture {
+    pub(super) corpus: Corpus,
+    pub(super) library: Artifact,
+    pub(super) app: Artifact,
+    pub(super) mirror: Mirror,
+    pub(super) client: reqwest::Client,
+    pub(super) folder: tempfile::TempDir,
     _upstream: Upstream,
 }
 
 impl Fixture {
-    async fn start(quota: &str) -> Self {
+    pub(super) async fn start(quota: &str) -> Self {
         let (folder, client) = (folder(), client());
         let library = Artifact::new("library-1.0", 0, noise(3_000_000), &[]);
         let app = Artifact::new("app-1.0", 0, b"an application".to_vec(), &[&library]);
@@ -64,28 +64,28 @@ impl Fixture {
         format!("&secret-key={}", self.folder.path().join("key.sec").display())
     }
 
-    async fn put(&self, path: &str, body: Vec<u8>) -> (StatusCode, String) {
+    pub(super) async fn put(&self, path: &str, body: Vec<u8>) -> (StatusCode, String) {
         let request = self.client.put(format!("{}/{path}", self.mirror.url())).bearer_auth(TOKEN).body(body);
         let answer = request.send().await.unwrap();
         (answer.status(), answer.text().await.unwrap())
     }
 
-    async fn status(&self, path: &str) -> StatusCode {
+    pub(super) async fn status(&self, path: &str) -> StatusCode {
         self.client.head(format!("{}/{path}", self.mirror.url())).send().await.unwrap().status()
     }
 
     /// The narinfo as Nix wrote it, and its NAR file's bytes and name.
-    fn pair(&self, artifact: &Artifact) -> (String, Vec<u8>, String) {
+    pub(super) fn pair(&self, artifact: &Artifact) -> (String, Vec<u8>, String) {
         let narinfo = self.corpus.cache.join(format!("{}.narinfo", artifact.hash_part()));
         (fs::read_to_string(narinfo).unwrap(), self.corpus.nar(artifact), self.corpus.narinfo(artifact).url)
     }
 
-    fn incoming(&self) -> Vec<PathBuf> {
+    pub(super) fn incoming(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.mirror.site.tree().join(".granary/incoming")).unwrap();
         entries.map(|entry| entry.unwrap().path()).collect()
     }
 
-    fn is_visible(&self, artifact: &Artifact) -> bool {
+    pub(super) fn is_visible(&self, artifact: &Artifact) -> bool {
         self.mirror.site.tree().join(format!("{}.narinfo", artifact.hash_part())).exists()
     }
 }
@@ -125,7 +125,7 @@ async fn nix_copies_to_it_and_another_store_substitutes_from_it() {
     assert!(got.status.success(), "{}", String::from_utf8_lossy(&got.stderr));
     assert_eq!(corpus.nix.read("other", &format!("{}/content", library.path)), library.content);
 
-    // With listings, which are taken and dropped; and everything once more.
+    // Everything once more, with listings, which are not too late.
     let options = format!("{}&write-nar-listing=true", fixture.signed());
     let again = fixture.copy(TOKEN, &options);
     assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod carry;
 mod channels;
 mod crash;
 mod extras;

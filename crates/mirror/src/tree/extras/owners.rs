@@ -26,7 +26,9 @@ impl Realised {
         for path in paths {
             let name = path.strip_prefix(layout.directory()).ok().and_then(Path::to_str);
             let Some(extra) = name.and_then(|name| Extra::parse(name).ok()) else { continue };
-            if let Some(artifact) = read_bounded(&path, MAX_TEXT).and_then(|text| names(&extra, &text)) {
+            if let Some(artifact) =
+                read_bounded(&path, MAX_TEXT).and_then(|text| artifact_named(&extra, &text))
+            {
                 realised.insert(artifact, &extra);
             }
         }
@@ -52,8 +54,9 @@ impl Realised {
     }
 }
 
-/// The artifact that a document names.
-fn names(extra: &Extra, text: &[u8]) -> Option<HashPart> {
+/// The artifact that a realisation or a build trace names; `None` for anything else.
+#[must_use]
+pub fn artifact_named(extra: &Extra, text: &[u8]) -> Option<HashPart> {
     let path = match extra {
         Extra::Realisation(_) => Realisation::parse(text).ok()?.out_path,
         Extra::BuildTrace(_) => BuildTraceEntry::parse(text).ok()?.out_path,

@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+mod builder;
 mod cutter;
 mod mirror;
 mod nix;
@@ -13,6 +14,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+pub use builder::{BUILD_ID, Builder, Built, names};
 pub use cutter::Cutter;
 pub use granary_placement::report::Report;
 pub use mirror::{Mirror, Site, config, map_of};

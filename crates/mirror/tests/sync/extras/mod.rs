@@ -1,6 +1,6 @@
 //! The files beside artifacts: had with their artifact, asked for on a miss, made from the NAR, and taken away with it.
 
-mod artifacts;
+pub mod artifacts;
 mod hostile;
 mod mirrored;
 mod misses;

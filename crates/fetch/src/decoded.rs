@@ -1,8 +1,7 @@
-//! A body without its `Content-Encoding`, written to a file.
+//! A body without its `Content-Encoding`, decoded while it comes: it is never in memory as a whole, and no small body becomes
+//! more than its bound.
 
-use std::fs::File;
-use std::io::{self, BufRead, Read, Write as _};
-use std::path::Path;
+use std::io::{self, BufRead, Read, Write};
 
 use bytes::{Buf as _, Bytes};
 use granary_nix::Compression;
@@ -15,7 +14,7 @@ const BLOCK: usize = 64 << 10;
 
 /// A piece of a body.
 #[derive(Debug)]
-pub(super) enum Chunk {
+pub enum Chunk {
     /// The next bytes.
     Bytes(Bytes),
     /// The rest does not come.
@@ -24,7 +23,7 @@ pub(super) enum Chunk {
 
 /// How a body is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub enum Encoding {
     /// As a NAR file can be.
     Compressed(Compression),
     /// `deflate`: zlib.
@@ -33,7 +32,8 @@ pub(super) enum Encoding {
 
 impl Encoding {
     /// The encoding of this name in HTTP, or in the caches that name others too.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
         let compression = match name.trim().to_ascii_lowercase().as_str() {
             "" | "identity" => Compression::None,
             "gzip" | "x-gzip" => Compression::Gzip,
@@ -57,28 +57,31 @@ impl Encoding {
 
 /// Why there is no whole file.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub enum Failure {
+    /// What it is written to does not take it.
     Disk(io::Error),
+    /// It is not encoded as it says, or breaks off.
     Encoding(io::Error),
+    /// It has more bytes than it may.
     TooLong,
 }
 
-/// Writes a body to a new file at `path`, decoded; at most `most` bytes of it.
-pub(super) fn write(
+/// Writes a body to `to`, decoded; at most `most` bytes of it. How many there were. Blocks until the last chunk has come:
+/// the queue's end, without a [`Chunk::Broken`] before it, is the end of the body.
+pub fn write(
     queue: mpsc::Receiver<Chunk>,
     encoding: Encoding,
     most: u64,
-    path: &Path,
-) -> Result<(), Failure> {
-    let mut file = File::create(path).map_err(Failure::Disk)?;
+    to: &mut impl Write,
+) -> Result<u64, Failure> {
     let mut body = encoding.decoder(Body { queue, rest: Bytes::new() }).map_err(Failure::Encoding)?;
     let (mut block, mut left) = (vec![0; BLOCK], most);
     loop {
         match body.read(&mut block) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return Ok(most - left),
             Ok(length) => {
                 left = left.checked_sub(length as u64).ok_or(Failure::TooLong)?;
-                file.write_all(&block[..length]).map_err(Failure::Disk)?;
+                to.write_all(&block[..length]).map_err(Failure::Disk)?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Failure::Encoding(error)),
@@ -132,10 +135,10 @@ mod tests {
             sender.try_send(chunk).unwrap();
         }
         drop(sender);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        write(queue, encoding, most, &path)?;
-        Ok(std::fs::read(path).unwrap())
+        let mut to = Vec::new();
+        let length = write(queue, encoding, most, &mut to)?;
+        assert_eq!(length, to.len() as u64);
+        Ok(to)
     }
 
     fn encoded(bytes: &[u8]) -> [(&'static str, Vec<u8>); 5] {
