@@ -51,6 +51,7 @@ use probe::Probe;
 use server::Shared;
 use status::Status;
 use upkeep::Upkeep;
+use work::Wishes;
 
 /// How long answers that have begun may take to end after a stop. Below the 30 s that Kubernetes grants.
 const GRACE: Duration = Duration::from_secs(20);
@@ -183,7 +184,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
             error!(%error, "the agent's port is lost");
         }
     });
-    work::work(&config, &syncer, map, &followed, &watcher, &upkeep, &wake, &stop).await;
+    work::work(&config, &syncer, Wishes { map, followed }, &watcher, &upkeep, &wake, &stop).await;
     tasks.close();
     if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
         info!("NAR files are still being passed on; ending them");

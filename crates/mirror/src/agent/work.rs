@@ -90,23 +90,32 @@ const SHORT: Duration = Duration::from_secs(1);
 /// The longest pause between two passes.
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
+/// Where it is said what is wanted here.
+#[derive(Debug)]
+pub(super) struct Wishes {
+    /// The mirror map; never changes where none is followed.
+    pub map: Current,
+    /// The channels that the map's policies name.
+    pub followed: Arc<Followed>,
+}
+
 /// Passes until `stop`. `wake` ends a pause: something that was here is missing.
 pub(super) async fn work(
     config: &Arc<Config>,
     syncer: &Syncer,
-    mut map: Current,
-    followed: &Arc<Followed>,
+    wishes: Wishes,
     watcher: &Watcher,
     upkeep: &Upkeep,
     wake: &Notify,
     stop: &CancellationToken,
 ) {
+    let Wishes { mut map, followed } = wishes;
     let mut last: Option<Arc<CompiledMap>> = None;
     let mut first = true;
     loop {
         let mut pause = config.sync_every;
         let current = map.borrow_and_update().clone();
-        if let Some(task) = task_of(config, current.clone(), followed).await {
+        if let Some(task) = task_of(config, current.clone(), &followed).await {
             let Task { epoch, job, rules, taken } = task;
             watcher.status.begin(epoch, &job, first || asks_other(last.as_deref(), current.as_deref()));
             first = false;
@@ -128,7 +137,7 @@ pub(super) async fn work(
             };
             tell(watcher, &outcome, started);
             pause = pause_after(config.sync_every, &outcome, started.elapsed());
-            after_pass(followed, taken, &outcome).await;
+            after_pass(&followed, taken, &outcome).await;
             upkeep.after_pass(rules, outcome.demand).await;
         }
         tokio::select! {

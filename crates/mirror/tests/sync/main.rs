@@ -10,6 +10,7 @@ mod crash;
 mod extras;
 mod faults;
 mod fixture;
+mod followed;
 mod hostile;
 mod killed;
 mod misses;

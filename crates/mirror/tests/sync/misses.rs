@@ -58,6 +58,8 @@ fn map(holder: &str) -> CompiledMap {
         target: 1,
         spread: vec![],
         store_paths: vec![],
+        channels: vec![],
+        retention: None,
     };
     CompiledMap::build(MirrorMap {
         epoch: 1,

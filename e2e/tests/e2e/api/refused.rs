@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 const KEY: &str = "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=";
 const PATH: &str = "/nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60";
+const CHANNEL: &str = "https://channels.nixos.org/nixos-26.05";
 
 /// A bad object and a part of the refusal.
 pub struct Bad {

@@ -69,6 +69,8 @@ pub fn map_of(epoch: u64, sites: &[&Site], target: u8, roots: &[&str]) -> Compil
         target,
         spread: vec![],
         store_paths: roots.iter().map(|&root| root.to_owned()).collect(),
+        channels: vec![],
+        retention: None,
     };
     CompiledMap::build(MirrorMap {
         epoch,
