@@ -4,6 +4,7 @@
 //! bounded size, whatever the mirror holds.
 
 mod advice;
+mod channels;
 mod html;
 mod parts;
 mod setup;
@@ -84,6 +85,7 @@ pub fn render(page: &Page) -> String {
     parts::summary(&mut html, page);
     setup::setup(&mut html, page);
     parts::policies(&mut html, page);
+    channels::channels(&mut html, page);
     parts::refused(&mut html, page);
     parts::upstreams(&mut html, page);
     parts::mirrors(&mut html, page);

@@ -10,7 +10,7 @@ use super::words::{ago, bytes, count, span};
 use super::{Neighbour, Page, Room, upkeep};
 
 /// Most rows of a table; how many more there are stands below it.
-const MAX_ROWS: usize = 100;
+pub(super) const MAX_ROWS: usize = 100;
 
 /// Name and state.
 pub(super) fn head(html: &mut Html, page: &Page) {
@@ -231,7 +231,7 @@ pub(super) fn foot(html: &mut Html, page: &Page) {
     html.raw(" · shown ").time(page.now, page.now.strftime("%F %T UTC")).raw("</p></footer>");
 }
 
-fn more(html: &mut Html, all: usize) {
+pub(super) fn more(html: &mut Html, all: usize) {
     more_than(html, all.min(MAX_ROWS), all as u64);
 }
 
