@@ -26,8 +26,12 @@ async fn a_channel_is_followed_and_what_it_drops_leaves(space: &Space<'_>) -> Re
     object["spec"]["retention"] = json!({"graceAfterUnreferenced": "1s", "trash": "1d"});
     space.apply(&object.to_string()).await?;
     // Before there is a list, nothing is known, and that is told.
-    let message = farm.policy_is("stable", "CatalogResolved", "False", SYNC).await?;
-    ensure!(message.contains(&url) && message.contains("404"), "{message}");
+    wait_for("the policy to say that there is no list", SYNC, async || {
+        let message = farm.policy_is("stable", "CatalogResolved", "False", TOLD).await?;
+        ensure!(message.contains(&url) && message.contains("404"), "{message}");
+        Ok(())
+    })
+    .await?;
 
     release(farm.upstream.dir(), &first)?;
     farm.satisfied("stable").await?;
