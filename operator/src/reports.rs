@@ -15,6 +15,15 @@ pub const SILENCE: Duration = Duration::from_secs(20);
 /// with a node is followed by another within 20 s, and what else was lost has to be told within a minute.
 pub const FIRST_SILENCE: Duration = Duration::from_secs(10);
 
+/// Why there is no report, in plain words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// There is nobody to ask.
+    NotThere(&'static str),
+    /// It was asked.
+    Asked(String),
+}
+
 /// What is known about one holder.
 #[derive(Clone, Debug)]
 pub struct Observed {
@@ -22,8 +31,10 @@ pub struct Observed {
     pub report: Option<Arc<Report>>,
     /// When it last answered; `None` when it never did since this replica leads.
     pub last_success: Option<Instant>,
-    /// Since when this replica asks it.
+    /// Since when this replica wants to ask it.
     pub since: Instant,
+    /// Since when there is an address to ask: a pod that only starts has none.
+    pub asked: Option<Instant>,
     /// Why it could not be asked, in plain words; `None` when the newest attempt succeeded.
     pub error: Option<String>,
 }
@@ -44,6 +55,14 @@ impl Observed {
             None => (self.since, FIRST_SILENCE),
         };
         now.saturating_duration_since(since) >= limit
+    }
+
+    /// Whether its pod runs and has never answered, for at least [`FIRST_SILENCE`]. An agent answers as soon as it starts, so
+    /// nothing has to be known of such a holder to say that it does not.
+    #[must_use]
+    pub fn never_answered(&self, now: Instant) -> bool {
+        let asked = self.asked.filter(|_| self.last_success.is_none());
+        asked.is_some_and(|asked| now.saturating_duration_since(asked) >= FIRST_SILENCE)
     }
 
     /// The report, if the holder is reachable.
@@ -88,13 +107,15 @@ impl Reports {
     }
 
     /// Notes the outcome of one attempt to ask a holder.
-    pub fn note(&self, namespace: &str, holder: &str, outcome: Result<Report, String>, now: Instant) {
+    pub fn note(&self, namespace: &str, holder: &str, outcome: Result<Report, NoAnswer>, now: Instant) {
         let mut namespaces = self.lock();
-        let observed = namespaces
-            .entry(namespace.to_owned())
-            .or_default()
-            .entry(holder.to_owned())
-            .or_insert_with(|| Observed { report: None, last_success: None, since: now, error: None });
+        let observed =
+            namespaces.entry(namespace.to_owned()).or_default().entry(holder.to_owned()).or_insert_with(
+                || Observed { report: None, last_success: None, since: now, asked: None, error: None },
+            );
+        if !matches!(outcome, Err(NoAnswer::NotThere(_))) {
+            observed.asked.get_or_insert(now);
+        }
         let changed = match outcome {
             Ok(report) => {
                 let news = observed.report.as_deref() != Some(&report) || observed.error.is_some();
@@ -105,9 +126,14 @@ impl Reports {
                 observed.error = None;
                 news
             }
-            Err(error) => {
+            Err(NoAnswer::Asked(error)) => {
                 let news = observed.error.as_ref() != Some(&error);
                 observed.error = Some(error);
+                news
+            }
+            Err(NoAnswer::NotThere(why)) => {
+                let news = observed.error.as_deref() != Some(why);
+                observed.error = Some(why.to_owned());
                 news
             }
         };
@@ -161,17 +187,32 @@ pub(crate) mod tests {
         let reports = Reports::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        reports.note("ns", "a-0", Err("refused".into()), at(0));
+        reports.note("ns", "a-0", Err(NoAnswer::Asked("refused".into())), at(0));
         let never = reports.get("ns", "a-0").unwrap();
         assert!(!never.reachable(at(1)) && !never.silent(at(9)) && never.silent(at(10)));
 
         reports.note("ns", "a-0", Ok(report("a-0", 1)), at(30));
-        reports.note("ns", "a-0", Err("gone".into()), at(33));
+        reports.note("ns", "a-0", Err(NoAnswer::Asked("gone".into())), at(33));
         let seen = reports.get("ns", "a-0").unwrap();
         assert!(seen.reachable(at(49)) && !seen.silent(at(49)));
         assert!(!seen.reachable(at(50)) && seen.silent(at(50)));
         assert!(seen.current(at(50)).is_none());
         assert_eq!((seen.report.map(|report| report.epoch), seen.error.as_deref()), (Some(1), Some("gone")));
+    }
+
+    #[test]
+    fn a_pod_that_only_starts_has_time_to_answer() {
+        let reports = Reports::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        reports.note("ns", "a-0", Err(NoAnswer::NotThere("its pod has no address yet")), at(0));
+        assert!(!reports.get("ns", "a-0").unwrap().never_answered(at(500)));
+        reports.note("ns", "a-0", Err(NoAnswer::Asked("gone".into())), at(60));
+        reports.note("ns", "a-0", Err(NoAnswer::Asked("gone".into())), at(63));
+        let seen = reports.get("ns", "a-0").unwrap();
+        assert!(!seen.never_answered(at(69)) && seen.never_answered(at(70)));
+        reports.note("ns", "a-0", Ok(report("a-0", 1)), at(71));
+        assert!(!reports.get("ns", "a-0").unwrap().never_answered(at(500)));
     }
 
     #[test]
@@ -183,8 +224,8 @@ pub(crate) mod tests {
             (Ok(report("a-0", 1)), true),
             (Ok(report("a-0", 1)), false),
             (Ok(report("a-0", 2)), true),
-            (Err("gone".to_owned()), true),
-            (Err("gone".to_owned()), false),
+            (Err(NoAnswer::Asked("gone".to_owned())), true),
+            (Err(NoAnswer::Asked("gone".to_owned())), false),
             (Ok(report("a-0", 2)), true),
         ] {
             reports.note("ns", "a-0", outcome.clone(), now);
@@ -197,7 +238,7 @@ pub(crate) mod tests {
     fn holders_that_are_gone_are_forgotten() {
         let reports = Reports::default();
         for holder in ["a-0", "a-1"] {
-            reports.note("ns", holder, Err("x".into()), Instant::now());
+            reports.note("ns", holder, Err(NoAnswer::NotThere("x")), Instant::now());
         }
         reports.retain(|namespace, holder| (namespace, holder) == ("ns", "a-1"));
         assert_eq!(reports.of("ns").into_keys().collect::<Vec<_>>(), ["a-1"]);

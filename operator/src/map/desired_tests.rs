@@ -123,6 +123,7 @@ impl Scene {
             report: Some(Arc::new(report)),
             last_success: Some(self.now),
             since: self.now,
+            asked: Some(self.now),
             error: None,
         };
         self.observed.insert(holder.into(), seen);

@@ -89,7 +89,13 @@ mod tests {
 
     fn seen(report: Report, seconds_ago: u64, now: Instant) -> Observed {
         let last = now.checked_sub(Duration::from_secs(seconds_ago)).unwrap();
-        Observed { report: Some(Arc::new(report)), last_success: Some(last), since: last, error: None }
+        Observed {
+            report: Some(Arc::new(report)),
+            last_success: Some(last),
+            since: last,
+            asked: Some(last),
+            error: None,
+        }
     }
 
     /// The state that follows from `before` when the report is so old, with a placement since epoch 3.
@@ -133,7 +139,8 @@ mod tests {
     #[test]
     fn what_was_never_heard_of_keeps_its_state() {
         let now = Instant::now() + Duration::from_hours(1);
-        let silent = Observed { report: None, last_success: None, since: Instant::now(), error: None };
+        let silent =
+            Observed { report: None, last_success: None, since: Instant::now(), asked: None, error: None };
         let (state, disk) = next(&mirror("a-0"), &[], Some(&silent), 1, now);
         assert_eq!((state, disk), (MirrorState::Joining, None));
         // A new leader that has not asked anybody yet knows nothing.

@@ -80,8 +80,13 @@ impl Scene {
         let mut report = known.map_or_else(|| report(name, 4), |known| Report::clone(&known));
         change(&mut report);
         let now = self.facts.now;
-        let seen =
-            Observed { report: Some(Arc::new(report)), last_success: Some(now), since: now, error: None };
+        let seen = Observed {
+            report: Some(Arc::new(report)),
+            last_success: Some(now),
+            since: now,
+            asked: Some(now),
+            error: None,
+        };
         self.facts.observed.insert(name.into(), seen);
         self
     }

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use tokio::time::MissedTickBehavior;
 use tracing::debug;
 
-use crate::{context::Context, stores::Stores};
+use crate::{context::Context, reports::NoAnswer, stores::Stores};
 pub use ask::Asker;
 pub use target::Target;
 
@@ -34,12 +34,14 @@ pub async fn run(context: Arc<Context>, stores: Arc<Stores>, asker: Asker) {
         });
         let ask = async |Target { namespace, holder, address }: Target| {
             let outcome = match address {
-                Some(address) => asker.ask(&holder, address).await.map_err(|error| error.to_string()),
-                None => Err("its pod has no address yet".to_owned()),
+                Some(address) => {
+                    asker.ask(&holder, address).await.map_err(|error| NoAnswer::Asked(error.to_string()))
+                }
+                None => Err(NoAnswer::NotThere("its pod has no address yet")),
             };
             context.metrics.polled(outcome.is_ok());
             if let Err(error) = &outcome {
-                debug!(namespace, %holder, error, "no report");
+                debug!(namespace, %holder, ?error, "no report");
             }
             // The time of the answer, not of the round: a slow round must not make an answer look old.
             context.reports.note(&namespace, holder.as_str(), outcome, std::time::Instant::now());
@@ -62,7 +64,7 @@ fn note_absent(context: &Context, stores: &Stores) {
         let Some(map) = context.maps.get(&namespace) else { continue };
         for mirror in &map.mirrors {
             if !pods.contains(&(namespace.clone(), mirror.name.to_string())) {
-                let outcome = Err("it has no pod".to_owned());
+                let outcome = Err(NoAnswer::NotThere("it has no pod"));
                 context.reports.note(&namespace, mirror.name.as_str(), outcome, std::time::Instant::now());
             }
         }

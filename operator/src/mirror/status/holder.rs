@@ -38,7 +38,7 @@ pub(super) fn status(
         zone: object.spec.zone.clone().or_else(|| entry?.zone.clone()).or(previous.zone),
         region: object.spec.region.clone().or_else(|| entry?.region.clone()).or(previous.region),
         disk: report.map(|report| report.disk.clone()).or_else(|| entry?.disk.clone()).or(previous.disk),
-        state: entry.map_or(previous.state, |entry| state(entry.state)),
+        state: entry.map_or(previous.state, |entry| state(entry.state, seen, now)),
         artifacts: report.map_or(previous.artifacts, |report| signed(report.artifacts)),
         bytes: report.map_or(previous.bytes, |report| signed(report.bytes)),
         refused: report.map_or(previous.refused, |report| signed(report.refused_total)),
@@ -51,8 +51,15 @@ pub(super) fn status(
     status
 }
 
-fn state(state: MirrorState) -> ObservedState {
+/// As the map says. A replica that the map does not know yet, since whoever wrote it was lost before it could, can be lost
+/// with it; the map then has nothing to say of it, and its silence is told all the same.
+fn state(state: MirrorState, seen: &Seen, now: Now) -> ObservedState {
     match state {
+        MirrorState::Joining
+            if seen.observed.as_ref().is_some_and(|observed| observed.never_answered(now.instant)) =>
+        {
+            ObservedState::Unreachable
+        }
         MirrorState::Joining => ObservedState::Joining,
         MirrorState::Serving => ObservedState::Serving,
         MirrorState::Unreachable => ObservedState::Unreachable,

@@ -19,7 +19,7 @@ use crate::{
         fixtures::{applied, map, mirror, with},
         validate::validate,
     },
-    reports::{Reports, tests::report},
+    reports::{NoAnswer, Reports, tests::report},
 };
 
 /// Everything around one `CacheMirror`, with two replicas that have their nodes.
@@ -83,7 +83,7 @@ impl World {
         self.reports.note(
             "site",
             holder,
-            said.map_err(str::to_owned),
+            said.map_err(|why| NoAnswer::Asked(why.to_owned())),
             self.start + Duration::from_secs(second),
         );
     }
@@ -343,4 +343,22 @@ fn a_first_start_is_pending_and_says_what_it_waits_for() {
     assert_eq!((status.phase, status.mirrors_ready.as_str()), (Some(CacheMirrorPhase::Pending), "0/2"));
     assert_eq!(condition(&status, "Reachable").0, "Unknown");
     assert_eq!(status.mirrors[0].message.as_deref(), Some("it has no pod yet"));
+}
+
+/// The leader can be lost with a node before it has written what it heard from there.
+#[test]
+fn the_silence_of_a_replica_that_the_map_does_not_know_yet_is_told() {
+    let mut world = World::good();
+    world.reports = Reports::default();
+    let lost = &mut world.map.mirrors[1];
+    (lost.state, lost.disk) = (MirrorState::Joining, None);
+    world.nodes[1] = node("metal-8", "Unknown");
+    world.hears("blue-0", Ok(synced("blue-0")), 3);
+    world.hears("blue-1", Err("no answer within 2 s"), 3);
+    let (status, _) = world.status(12);
+    assert_eq!(condition(&status, "Reachable").0, "Unknown");
+    let (status, _) = world.status(13);
+    let (holds, reason, message) = condition(&status, "Reachable");
+    assert_eq!((holds, reason, status.phase), ("False", "NodeLost", Some(CacheMirrorPhase::Degraded)));
+    assert!(message.starts_with("blue-1 on node metal-8 does not answer"), "{message}");
 }
