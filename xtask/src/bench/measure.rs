@@ -20,8 +20,12 @@ pub struct Cost {
 }
 
 /// Runs a command to its end and measures it. Fails, with the command's own words, when it exits non-zero.
+///
+/// What was written before goes to the disk first: the one side makes what it writes last, by syncing the filesystem, and
+/// would pay for what the other side, which does not, has left in memory.
 pub fn run(command: &mut Command) -> Result<Cost> {
     let what = format!("{command:?}");
+    nix::unistd::sync();
     let before = children_seconds()?;
     let start = Instant::now();
     let output = command

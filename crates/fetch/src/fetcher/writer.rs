@@ -68,7 +68,11 @@ fn run(
     mut queue: mpsc::Receiver<Step>,
     growth: Option<&Growth>,
 ) -> io::Result<()> {
-    file.set_len(keep)?;
+    // Not where there is nothing to forget: ext4 takes a file that was cut for one that is written anew, and begins to write it
+    // to the disk when it is closed.
+    if file.metadata()?.len() != keep {
+        file.set_len(keep)?;
+    }
     file.seek(SeekFrom::Start(keep))?;
     let mut follow = Follow::begin(growth);
     while let Some(step) = queue.blocking_recv() {

@@ -62,12 +62,13 @@ pub(super) async fn run(
         }
     }
     pass.settle(&closure);
-    pass.write_catalog(&closure, &order, |hash| !blamed.contains_key(hash)).await;
+    // What is published needs the catalog; what is only fetched does not wait for it.
+    let catalog = pass.write_catalog(&closure, &order, |hash| !blamed.contains_key(hash));
     pass.progress();
 
     let orders = pass.orders(&closure, &order, |hash| !blamed.contains_key(hash));
     pass.queued(orders.len() as u64);
-    pull::pull_all(&context, orders, |pulled| pass.pulled(pulled)).await;
+    pull::pull_all(&context, orders, catalog, |pulled| pass.pulled(pulled)).await;
     let demand = demand::find_out(&context, pass.memory, &trust, job, &closure).await;
     pass.end(&context, job, &closure, demand).await
 }
@@ -89,7 +90,7 @@ struct Pass<'p> {
     outcome: PassOutcome,
     /// Artifacts that are left to get.
     queue: u64,
-    disk_failed: AtomicBool,
+    disk_failed: Arc<AtomicBool>,
     told: Instant,
 }
 
@@ -108,7 +109,7 @@ impl<'p> Pass<'p> {
         let policies: Vec<PolicyState> = job.policies.iter().map(state).collect();
         let assigned = policies.iter().flat_map(|policy| &policy.assigned).copied().collect();
         let (refusals, outcome) = (Refusals::new(), PassOutcome::default());
-        let disk_failed = AtomicBool::new(false);
+        let disk_failed = Arc::default();
         Self {
             tree,
             memory,
@@ -153,12 +154,14 @@ impl<'p> Pass<'p> {
 
     /// Writes the narinfos of everything that can be had, wherever it is held, references first. What was refused for its
     /// bytes, and has not been published since, is left out, and what needs it: its NAR file is not one to send clients for.
-    async fn write_catalog(
-        &mut self,
+    ///
+    /// The writing begins at once; what is returned waits for its end.
+    fn write_catalog<G: Fn(&HashPart) -> bool>(
+        &self,
         closure: &Closure,
         order: &[HashPart],
-        good: impl Fn(&HashPart) -> bool,
-    ) {
+        good: G,
+    ) -> impl Future<Output = ()> + use<'p, G> {
         let mut whole: HashSet<HashPart> = HashSet::with_capacity(order.len());
         let mut infos: Vec<Arc<NarInfo>> = Vec::with_capacity(order.len());
         for (hash, found) in order.iter().filter_map(|hash| Some((hash, closure.found.get(hash)?))) {
@@ -174,7 +177,7 @@ impl<'p> Pass<'p> {
             }
         }
         let written = move |tree: &Tree| tree.put_in_catalog(infos.iter().map(AsRef::as_ref));
-        self.disk("write the catalog", written).await;
+        self.disk("write the catalog", written)
     }
 
     /// What is to be pulled, references first.
@@ -314,22 +317,33 @@ impl<'p> Pass<'p> {
         .await;
     }
 
-    /// Does something with the disk that must not fail silently, and need not end the pass.
-    async fn disk(
-        &self,
-        action: &'static str,
-        work: impl FnOnce(&Tree) -> Result<(), TreeError> + Send + 'static,
-    ) {
-        if let Some(Err(error)) = self.blocking(work).await {
-            tracing::error!(%error, "cannot {action}");
-            self.disk_failed.store(true, Ordering::Relaxed);
+    /// Does something with the disk that must not fail silently, and need not end the pass. It begins at once.
+    fn disk<W>(&self, action: &'static str, work: W) -> impl Future<Output = ()> + use<'p, W>
+    where
+        W: FnOnce(&Tree) -> Result<(), TreeError> + Send + 'static,
+    {
+        let (done, failed) = (self.blocking(work), Arc::clone(&self.disk_failed));
+        async move {
+            if let Some(Err(error)) = done.await {
+                tracing::error!(%error, "cannot {action}");
+                failed.store(true, Ordering::Relaxed);
+            }
         }
     }
 
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Tree) -> T + Send + 'static) -> Option<T> {
+    fn blocking<T, W>(&self, work: W) -> impl Future<Output = Option<T>> + use<'p, T, W>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Tree) -> T + Send + 'static,
+    {
         let tree = Arc::clone(self.tree);
-        let _waiting = OnDisk::begin(self.observer);
-        tokio::task::spawn_blocking(move || work(&tree)).await.ok()
+        let waiting = OnDisk::begin(self.observer);
+        let done = tokio::task::spawn_blocking(move || work(&tree));
+        async move {
+            let done = done.await.ok();
+            drop(waiting);
+            done
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Pulls many artifacts at once, and publishes those that are whole, several together, when all that they reference is.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -60,8 +61,15 @@ pub(super) struct Got {
 /// What was published together: place, NAR file, and what became of it.
 type Published = Vec<(usize, Got, Result<(), TreeError>)>;
 
-/// Pulls all of `orders`, which come references before referrers, and tells `done` about each.
-pub(super) async fn pull_all(context: &Context, orders: Vec<Order>, done: impl FnMut(Pulled)) {
+/// Pulls all of `orders`, which come references before referrers, and tells `done` about each. Nothing is published before
+/// `ready` is.
+pub(super) async fn pull_all(
+    context: &Context,
+    orders: Vec<Order>,
+    ready: impl Future<Output = ()>,
+    done: impl FnMut(Pulled),
+) {
+    let (mut ready, mut is_ready) = (pin!(ready), false);
     let limits = context.fetcher.limits();
     let most = limits.connections.max(1) * IN_WORK;
     let sizes = orders.iter().map(|order| order.found.info.nar_size).collect();
@@ -85,7 +93,8 @@ pub(super) async fn pull_all(context: &Context, orders: Vec<Order>, done: impl F
             }
         }
         // The next batch gathers while one is on its way.
-        if publishing.is_empty()
+        if is_ready
+            && publishing.is_empty()
             && let Some(batch) = pull.batch()
         {
             let tree = Arc::clone(&context.tree);
@@ -101,6 +110,7 @@ pub(super) async fn pull_all(context: &Context, orders: Vec<Order>, done: impl F
         }
         // A task of ours does not panic; if one did, its path would be told nothing about, and nothing worse.
         tokio::select! {
+            () = &mut ready, if !is_ready => is_ready = true,
             Some(fetched) = fetching.join_next() => {
                 if let Ok((place, result)) = fetched {
                     pull.fetched(place, result);

@@ -1,7 +1,10 @@
 //! The commands that end: their exit codes and what they print.
 
+use std::process::Command;
+
 use super::support::{Artifact, Corpus, Site, Upstream, config, folder, noise, run, text, tools};
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_granary-mirror");
 const OTHER_KEY: &str = "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=";
 
 #[test]
@@ -127,4 +130,24 @@ async fn sync_verify_and_narinfo() {
     let (code, _, error) = verify(&["nonsense"]);
     assert_eq!(code, Some(1));
     assert!(error.contains("--public-key \"nonsense\""), "{error}");
+}
+
+#[tokio::test]
+async fn sync_shows_a_bar_on_a_terminal() {
+    if !tools() {
+        return;
+    }
+    let folder = folder();
+    let artifacts = [Artifact::new("good-1.0", 0, noise(50_000), &[])];
+    let corpus = Corpus::make(folder.path(), &artifacts);
+    let upstream = Upstream::serve(&corpus.cache).await;
+    let site = Site::new(folder.path(), "lan");
+    let config = config(&site, &upstream.url, &corpus.key, &format!("storePaths: ['{}']", artifacts[0].path));
+    let command = format!("'{PROGRAM}' sync --config '{}'", text(&config));
+    let run = move || Command::new("script").args(["-qec", &command, "/dev/null"]).output().unwrap();
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{shown}");
+    assert!(shown.contains("of 1 artifacts [") && shown.contains("left"), "{shown:?}");
+    assert!(shown.contains("1 of 1 artifacts here and verified"), "{shown:?}");
 }
