@@ -1,8 +1,14 @@
 //! The ConfigMap with a holder's configuration: the same file that a mirror without Kubernetes is given.
 
+mod form;
+
 use granary_crds::cache_mirror::{self, CredentialsFormat};
 use k8s_openapi::api::core::v1::ConfigMap;
-use serde::Serialize;
+
+use form::{
+    Capacity, Clients, Config, Credentials, Extras, Limits, Listen, Map, Publish, PullThrough, Push, Scrub,
+    Tls, Upstream,
+};
 
 use super::{AGENT_PORT, HTTP_PORT, HTTPS_PORT, Settings, of_holder};
 use crate::{
@@ -37,163 +43,6 @@ pub(super) fn credentials_file(number: usize) -> String {
 
 /// How often the map is asked for.
 const POLL_SECONDS: u32 = 2;
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Config<'a> {
-    name: &'a str,
-    directory: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    url: Option<&'a str>,
-    upstreams: Vec<Upstream<'a>>,
-    #[serde(skip_serializing_if = "Limits::is_empty")]
-    limits: Limits,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pull_through: Option<PullThrough>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    capacity: Option<Capacity>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    push: Option<Push<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scrub: Option<Scrub>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    extras: Option<Extras>,
-    #[serde(skip_serializing_if = "Clients::is_empty")]
-    clients: Clients<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tls: Option<Tls>,
-    map: Map,
-    publish: Publish<'a>,
-    listen: Listen,
-    front_directory: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Upstream<'a> {
-    url: &'a str,
-    public_keys: &'a [String],
-    priority: u16,
-    signatures: u8,
-    content_addressed: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    credentials: Option<Credentials>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    allowed_hosts: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bandwidth: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    connections: Option<u16>,
-}
-
-/// Where the agent reads what an upstream asks for.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum Credentials {
-    BearerFile(String),
-    NetrcFile(String),
-}
-
-#[derive(Serialize)]
-struct Limits {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bandwidth: Option<u64>,
-}
-
-impl Limits {
-    fn is_empty(&self) -> bool {
-        let Self { bandwidth } = self;
-        bandwidth.is_none()
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PullThrough {
-    max_size: u64,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Capacity {
-    keep_free: u64,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Push<'a> {
-    token_file: String,
-    max_size: u64,
-    public_keys: &'a [String],
-    allow_plain_http: bool,
-}
-
-#[derive(Serialize)]
-struct Scrub {
-    enabled: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    period: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bandwidth: Option<u64>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Map {
-    url: String,
-    file: String,
-    poll_seconds: u32,
-}
-
-#[derive(Serialize)]
-struct Publish<'a> {
-    narinfo: &'a str,
-}
-
-#[derive(Serialize)]
-struct Extras {
-    listings: &'static str,
-    logs: bool,
-    debuginfo: bool,
-    realisations: bool,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Clients<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    connections_per_address: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    requests_per_second: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_connections: Option<u32>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    trusted_proxies: &'a [String],
-}
-
-impl Clients<'_> {
-    fn is_empty(&self) -> bool {
-        let Self { connections_per_address, requests_per_second, max_connections, trusted_proxies } = self;
-        connections_per_address.is_none()
-            && requests_per_second.is_none()
-            && max_connections.is_none()
-            && trusted_proxies.is_empty()
-    }
-}
-
-#[derive(Serialize)]
-struct Tls {
-    certificate: String,
-    key: String,
-}
-
-#[derive(Serialize)]
-struct Listen {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    https: Option<String>,
-    http: String,
-    agent: String,
-}
 
 /// The ConfigMap, and the hash of its text.
 pub(super) fn build(
