@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use granary_fetch::Source;
 use granary_mirror::channels::{Channels, RoundOutcome, Watcher};
 use granary_mirror::config::Channel;
 use granary_mirror::sync::{Demand, Job, Observer, Roots, Syncer};
-use granary_mirror::tree::Tree;
+use granary_mirror::tree::{Tree, TreeError};
 use granary_mirror::wants::Wants;
 use granary_nix::{CacheInfo, Hash, StorePath};
 use granary_placement::report::{ChannelReport, Refusal, RefusalReason};
@@ -49,7 +49,7 @@ impl Site {
     fn open(&mut self) {
         let _ = rustls::crypto::ring::default_provider().install_default();
         (self.channels, self.tree, self.wants) = (None, None, Arc::default());
-        let tree = Arc::new(Tree::open(self.path(), &CacheInfo::default()).unwrap());
+        let tree = Arc::new(reopened(self.path()));
         let client = reqwest::Client::builder().read_timeout(SILENCE).build().unwrap();
         let syncer = Syncer::new(Arc::clone(&tree), fetcher());
         let url = format!("{}/nixos-26.05", self.upstream.url()).parse().unwrap();
@@ -94,6 +94,20 @@ impl Site {
     fn lists(&self) -> usize {
         let files = std::fs::read_dir(self.path().join(".granary/channels/nixos-26.05")).unwrap();
         files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|it| it == "paths")).count()
+    }
+}
+
+/// The lock of the tree that was there before is free, but for a child of a test beside this one that has not yet become the
+/// other program.
+fn reopened(directory: &Path) -> Tree {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        match Tree::open(directory, &CacheInfo::default()) {
+            Err(TreeError::InUse { .. }) if Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            opened => return opened.unwrap(),
+        }
     }
 }
 
