@@ -5,7 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use granary_nix::HashPart;
 
-type Set = Arc<HashSet<HashPart>>;
+/// Hash parts, shared.
+pub type Set = Arc<HashSet<HashPart>>;
 
 /// Both, as far as they are known.
 #[derive(Debug, Default)]
@@ -15,6 +16,7 @@ pub struct Wants(RwLock<Inner>);
 struct Inner {
     policies: Option<Set>,
     channels: Option<Set>,
+    refused: Option<Set>,
 }
 
 /// What was wanted at one moment.
@@ -48,6 +50,31 @@ impl Wants {
         self.0.write().unwrap_or_else(PoisonError::into_inner).channels = wanted.map(Arc::new);
     }
 
+    /// The channels want this too: what the things that they list refer to. Until they say anew what they want.
+    pub fn add_to_channels(&self, more: impl IntoIterator<Item = HashPart>) {
+        if let Some(channels) = &mut self.0.write().unwrap_or_else(PoisonError::into_inner).channels {
+            Arc::make_mut(channels).extend(more);
+        }
+    }
+
+    /// What was refused of what the channels want; `None` when that is not completely known.
+    pub fn set_refused(&self, refused: Option<HashSet<HashPart>>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).refused = refused.map(Arc::new);
+    }
+
+    /// This was refused too.
+    pub fn add_refused(&self, more: impl IntoIterator<Item = HashPart>) {
+        if let Some(refused) = &mut self.0.write().unwrap_or_else(PoisonError::into_inner).refused {
+            Arc::make_mut(refused).extend(more);
+        }
+    }
+
+    /// What was refused of what the channels want, so that its records stay; `None`: any of them may be.
+    #[must_use]
+    pub fn refused(&self) -> Option<Set> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).refused.clone()
+    }
+
     /// All of it; `None` when a part is not known, so that nothing follows about what is not seen.
     #[must_use]
     pub fn now(&self) -> Option<Wanted> {
@@ -78,5 +105,24 @@ mod tests {
         assert!(!wants.may_want(&hash('x')));
         wants.set_policies(None);
         assert!(wants.may_want(&hash('x')));
+    }
+
+    #[test]
+    fn what_comes_with_a_channel_counts_until_it_says_anew_what_it_wants() {
+        let hash = |name: char| name.to_string().repeat(32).parse::<HashPart>().unwrap();
+        let wants = Wants::default();
+        wants.set_policies(Some(HashSet::new()));
+        wants.add_to_channels([hash('a')]);
+        assert!(wants.now().is_none(), "the channels have not said anything");
+        wants.set_channels(Some(HashSet::from([hash('b')])));
+        wants.add_to_channels([hash('a')]);
+        assert!(wants.now().unwrap().has(&hash('a')) && wants.now().unwrap().has(&hash('b')));
+        wants.set_channels(Some(HashSet::new()));
+        assert!(!wants.now().unwrap().has(&hash('a')));
+        wants.add_refused([hash('a')]);
+        assert!(wants.refused().is_none(), "it is not known what else was");
+        wants.set_refused(Some(HashSet::new()));
+        wants.add_refused([hash('a')]);
+        assert!(wants.refused().unwrap().contains(&hash('a')));
     }
 }

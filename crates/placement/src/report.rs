@@ -128,7 +128,11 @@ pub struct ChannelReport {
     /// When it became so, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<String>,
-    /// For how long the newest revision has been known and not complete, in seconds.
+    /// When its list was last had, RFC 3339; before the first, when it was first asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub looked_at: Option<String>,
+    /// For how long the mirror has been behind, in seconds: the newest revision is known and not complete, or it is not known
+    /// whether there is a newer one, because the list was not had. 0 while it is neither.
     pub lag_seconds: u64,
     /// How many revisions are kept, the newest included.
     pub revisions: u64,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use granary_placement::report::CapacityReport;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::scrub::Wakes;
 use super::status::Status;
 use crate::capacity::NoRoom;
 use crate::metrics::Metrics;
@@ -17,12 +17,12 @@ use crate::tree::Tree;
 /// Between two looks, each of which costs a system call while nothing is wrong.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// Looks until `stop`, tells, and wakes the passes when there is something to make up for.
+/// Looks until `stop`, tells, and wakes everybody when there is something to make up for.
 pub(super) async fn watch(
     tree: Arc<Tree>,
     status: Arc<Status>,
     metrics: Arc<Metrics>,
-    wake: Arc<Notify>,
+    wakes: Wakes,
     stop: CancellationToken,
 ) {
     let mut before = true;
@@ -33,7 +33,7 @@ pub(super) async fn watch(
             tell(&tree, &status, &metrics);
         }
         if now && !before {
-            wake.notify_one();
+            wakes.all();
         }
         before = now;
         if tokio::time::timeout(EVERY, stop.cancelled()).await.is_ok() {

@@ -33,7 +33,7 @@ pub fn task(config: &Config, map: Option<&CompiledMap>, followed: &Followed) -> 
     let own = &config.name;
     let mut task = match (&config.wanted, map) {
         (Wanted::Roots(roots), _) => {
-            let job = of_roots(roots, &config.upstreams);
+            let job = of_roots(roots, &config.upstreams, !config.channels.is_empty());
             Task { epoch: 0, job, rules: config.retention, taken: Vec::new() }
         }
         (Wanted::Map(_), Some(map)) => {
@@ -74,15 +74,18 @@ fn roots(policy: &Policy, followed: &Followed) -> (Roots, Taken) {
     (roots, taken)
 }
 
-/// LAN mode: the roots and their closure, all of it here.
+/// LAN mode: the roots and their closure, all of it here. With `channels`, which are brought beside the passes, there may be no
+/// roots: a policy of none would say that nobody knows what is wanted.
 #[must_use]
-pub fn of_roots(roots: &[StorePath], upstreams: &[Source]) -> Job {
+pub fn of_roots(roots: &[StorePath], upstreams: &[Source], channels: bool) -> Job {
     let policy = PolicyJob {
         name: LAN_POLICY.into(),
         roots: roots.iter().cloned().collect(),
         assigned: Assigned::All,
     };
-    Job { policies: vec![policy], sources: upstreams.to_vec(), elsewhere: Some(Roots::default()) }
+    let policies = if roots.is_empty() && channels { Vec::new() } else { vec![policy] };
+    let elsewhere = Some(Roots::default());
+    Job { policies, sources: upstreams.to_vec(), elsewhere, others: channels }
 }
 
 /// What the map asks of the mirror `own`. Other mirrors are sources too: what they say counts when it would count from any
@@ -110,7 +113,7 @@ fn of_map(
     for policy in map.map().policies.iter().filter(|policy| !policy.mirrors.contains(own)) {
         elsewhere.extend(roots(policy).0);
     }
-    (Job { policies, sources, elsewhere: Some(elsewhere) }, taken)
+    (Job { policies, sources, elsewhere: Some(elsewhere), others: false }, taken)
 }
 
 fn assigned(table: &Table, own: &MirrorName) -> PartitionSet {
@@ -236,6 +239,19 @@ mod tests {
         some.policies[1].retention = None;
         assert_eq!(of(some.clone(), "east-0"), None);
         assert_eq!(of(some, "west-0"), seconds(3, 9), "that policy does not select it");
+    }
+
+    #[test]
+    fn a_mirror_of_channels_alone_has_no_policy_and_no_doubt() {
+        let named = |roots: &[StorePath], channels| {
+            let job = of_roots(roots, &[], channels);
+            (job.policies.len(), job.others)
+        };
+        let root = StorePath::parse("/nix/store/gs26yhwqhp7ilmz2p2pnfkdqrndxyyfj-app-1.0").unwrap();
+        assert_eq!(named(&[], true), (0, true));
+        assert_eq!(named(std::slice::from_ref(&root), true), (1, true));
+        assert_eq!(named(&[], false), (1, false), "one that names nothing: nothing follows from it");
+        assert!(!job("south-0", &[]).others, "a map without a policy for this mirror says nothing");
     }
 
     #[test]

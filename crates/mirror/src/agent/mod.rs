@@ -2,6 +2,7 @@
 
 mod activity;
 mod certificate;
+mod channels;
 mod checked;
 mod disk;
 pub mod extras;
@@ -12,6 +13,7 @@ pub mod misses;
 pub mod page;
 mod probe;
 mod push;
+mod refusals;
 mod scrub;
 mod server;
 mod status;
@@ -28,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use granary_fetch::{Fetcher, FetcherError};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
@@ -140,12 +142,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     }
     let channels = open_channels(&config, &tree, fetcher, &wants).await?;
     let followed = Arc::new(Followed::new(Arc::clone(&tree), client::build(&config.limits)?));
-    let every = config.sync_every.saturating_mul(LOOK_EVERY);
-    let following = (Arc::clone(&channels), Arc::clone(&config), stop.clone());
-    tasks.spawn(async move {
-        let (channels, config, stop) = following;
-        channels.run(every, config.pull_through.is_none(), &stop).await;
-    });
+    let every = look_every(&config);
+    let wakes = scrub::Wakes::default();
+    tasks.spawn(channels::run(Arc::clone(&channels), &config, Arc::clone(&watcher), &wakes, stop.clone()));
     let push = take_pushes(&config, &keeper, &tasks, &stop)?;
     let retention = Retention::open(Arc::clone(&tree));
     let clients = (by_clients(&config), (!config.channels.is_empty()).then(|| Arc::clone(&wants)));
@@ -170,8 +169,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     };
     info!(name = %config.name, directory = %config.directory.display(), agent = %config.agent, "agent started");
 
-    let wake = watch_disk(&config, &tree, (&status, &metrics), &tasks, &stop);
-    let following = (Arc::clone(&followed), Arc::clone(&wake), stop.clone());
+    watch_disk(&config, &tree, (&status, &metrics), &wakes, &tasks, &stop);
+    let following = (Arc::clone(&followed), Arc::clone(&wakes.passes), stop.clone());
     tasks.spawn(async move {
         let (followed, wake, stop) = following;
         followed.run(every, &wake, &stop).await;
@@ -184,7 +183,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
             error!(%error, "the agent's port is lost");
         }
     });
-    work::work(&config, &syncer, Wishes { map, followed }, &watcher, &upkeep, &wake, &stop).await;
+    work::work(&config, &syncer, Wishes { map, followed }, &watcher, &upkeep, &wakes.passes, &stop).await;
     tasks.close();
     if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {
         info!("NAR files are still being passed on; ending them");
@@ -193,22 +192,25 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     Ok(())
 }
 
-/// Scrubs, and looks whether the disk takes anything in. What is returned wakes the passes: something is missing, or can be
-/// had again.
+/// How often the lists of channels are asked for.
+fn look_every(config: &Config) -> Duration {
+    config.sync_every.saturating_mul(LOOK_EVERY)
+}
+
+/// Scrubs, and looks whether the disk takes anything in. Wakes who has to look when something is missing, or can be had again.
 fn watch_disk(
     config: &Arc<Config>,
     tree: &Arc<Tree>,
     (status, metrics): (&Arc<Status>, &Arc<Metrics>),
+    wakes: &scrub::Wakes,
     tasks: &TaskTracker,
     stop: &CancellationToken,
-) -> Arc<Notify> {
-    let told = scrub::Told { status: Arc::clone(status), metrics: Arc::clone(metrics), wake: Arc::default() };
-    let wake = Arc::clone(&told.wake);
+) {
+    let told = scrub::Told { status: Arc::clone(status), metrics: Arc::clone(metrics), wakes: wakes.clone() };
     let (status, metrics) = (Arc::clone(status), Arc::clone(metrics));
-    tasks.spawn(disk::watch(Arc::clone(tree), status, metrics, Arc::clone(&wake), stop.clone()));
+    tasks.spawn(disk::watch(Arc::clone(tree), status, metrics, wakes.clone(), stop.clone()));
     let (config, tree, stop) = (Arc::clone(config), Arc::clone(tree), stop.clone());
     tasks.spawn(async move { scrub::scrub(&config, tree, told, stop).await });
-    wake
 }
 
 /// What takes in pushes, if the configuration has it.
@@ -241,7 +243,7 @@ async fn open_channels(
 ) -> Result<Arc<Channels>, AgentError> {
     let (config, tree, wants) = (Arc::clone(config), Arc::clone(tree), Arc::clone(wants));
     let client = client::build(&config.limits)?;
-    let syncer = Syncer::new(Arc::clone(&tree), fetcher).for_parts();
+    let syncer = Syncer::new(Arc::clone(&tree), fetcher);
     let open = move || Channels::open(&config.channels, tree, client, syncer, &config.upstreams, wants);
     Ok(Arc::new(tokio::task::spawn_blocking(open).await?))
 }

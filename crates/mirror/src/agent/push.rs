@@ -36,7 +36,7 @@ pub(super) async fn put(
         Event::Refused { hash, refusal } => {
             shared.metrics.push.refused(crate::push::Reason::Invalid);
             shared.metrics.refusal(refusal.reason);
-            shared.status.refused(&refusal);
+            shared.status.refusals(|refusals| refusals.by_policies(&refusal));
             let tree = Arc::clone(&shared.tree);
             let record = move || tree.put_in_quarantine(&hash, &refusal);
             // Nobody waits for a record.

@@ -18,8 +18,22 @@ use crate::tree::Tree;
 pub(super) struct Told {
     pub status: Arc<Status>,
     pub metrics: Arc<Metrics>,
-    /// Begins a pass: something is missing.
-    pub wake: Arc<Notify>,
+    pub wakes: Wakes,
+}
+
+/// Who is to look at once, because something is missing or can be had again: the passes over the policies, and the rounds over
+/// the channels.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wakes {
+    pub passes: Arc<Notify>,
+    pub rounds: Arc<Notify>,
+}
+
+impl Wakes {
+    pub(super) fn all(&self) {
+        self.passes.notify_one();
+        self.rounds.notify_one();
+    }
 }
 
 /// Suspects that wait to be looked at.
@@ -65,7 +79,7 @@ impl Watcher for Told {
     fn rotten(&self, kind: &'static str, missing: bool) {
         self.metrics.scrub.rotten(kind);
         if missing {
-            self.wake.notify_one();
+            self.wakes.all();
         }
     }
 }

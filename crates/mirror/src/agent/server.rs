@@ -63,9 +63,9 @@ impl Shared {
     }
 
     fn channels(&self) -> Vec<ChannelReport> {
-        let now = Timestamp::now();
-        let mut channels = self.channels.reports(now);
-        channels.extend(self.followed.reports(now));
+        let (now, every) = (Timestamp::now(), super::look_every(&self.config));
+        let mut channels = self.channels.reports(now, every);
+        channels.extend(self.followed.reports(now, every));
         channels
     }
 

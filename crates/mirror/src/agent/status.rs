@@ -4,11 +4,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use granary_placement::MirrorName;
 use granary_placement::report::{
-    CertificateReport, MAX_REFUSED, PolicyReport, Refusal, Report, Upkeep, UpstreamReport,
+    CertificateReport, MAX_REFUSED, PolicyReport, Report, Upkeep, UpstreamReport,
 };
 use jiff::Timestamp;
 
 use super::activity::{Activity, LastPass};
+use super::refusals::Refusals;
 use crate::sync::{Job, PassOutcome};
 use crate::tree::Totals;
 
@@ -24,8 +25,7 @@ pub(super) struct Status {
 struct Inner {
     epoch: u64,
     policies: Vec<PolicyReport>,
-    /// Newest first; all that stand.
-    refused: Vec<Refusal>,
+    refused: Refusals,
     upstreams: Vec<UpstreamReport>,
     front_trouble: Option<String>,
     certificate: Option<CertificateReport>,
@@ -63,11 +63,9 @@ impl Status {
         self.inner().policies = policies.to_vec();
     }
 
-    /// The running pass refused something.
-    pub(super) fn refused(&self, refusal: &Refusal) {
-        let mut inner = self.inner();
-        inner.refused.retain(|other| other.store_path != refusal.store_path);
-        inner.refused.insert(0, refusal.clone());
+    /// Something was refused, or something that was refused is no longer.
+    pub(super) fn refusals(&self, change: impl FnOnce(&mut Refusals)) {
+        change(&mut self.inner().refused);
     }
 
     /// A pass has ended.
@@ -77,12 +75,7 @@ impl Status {
         let mut inner = self.inner();
         inner.policies.clone_from(policies);
         inner.upstreams.clone_from(upstreams);
-        // Those that stand, in the order in which they came up; the pass itself sorts them by path.
-        let before = std::mem::take(&mut inner.refused);
-        let age = |refusal: &Refusal| before.iter().position(|other| other.store_path == refusal.store_path);
-        let mut standing = refused.clone();
-        standing.sort_by_cached_key(|refusal| age(refusal).unwrap_or(usize::MAX));
-        inner.refused = standing;
+        inner.refused.pass_ended(refused);
     }
 
     /// What the passes did.
@@ -145,8 +138,8 @@ impl Status {
             bytes,
             verified_at: newest.map(|time| time.to_string()),
             policies: inner.policies.clone(),
-            refused: inner.refused.iter().take(MAX_REFUSED).cloned().collect(),
-            refused_total: inner.refused.len() as u64,
+            refused: inner.refused.newest(MAX_REFUSED),
+            refused_total: inner.refused.count(),
             front_ready: inner.front_trouble.is_none(),
             upstreams: inner.upstreams.clone(),
             certificate: inner.certificate.clone(),
@@ -178,7 +171,7 @@ pub(super) fn unresolved(name: &str) -> PolicyReport {
 
 #[cfg(test)]
 mod tests {
-    use granary_placement::report::RefusalReason;
+    use granary_placement::report::{Refusal, RefusalReason};
 
     use super::*;
     use crate::sync::{Assigned, PolicyJob, Roots};
@@ -189,7 +182,7 @@ mod tests {
             roots: Roots::default(),
             assigned: Assigned::All,
         };
-        Job { policies: names.iter().map(policy).collect(), sources: vec![], elsewhere: None }
+        Job { policies: names.iter().map(policy).collect(), ..Job::default() }
     }
 
     fn synced(name: &str) -> PolicyReport {
@@ -229,7 +222,7 @@ mod tests {
     fn refusals_are_told_newest_first_and_only_while_they_stand() {
         let status = status();
         for path in ["a", "b", "c", "a"] {
-            status.refused(&refusal(path));
+            status.refusals(|refusals| refusals.by_policies(&refusal(path)));
         }
         let paths = |status: &Status| {
             let report = status.report("", Totals::default());
@@ -246,7 +239,7 @@ mod tests {
     fn a_report_has_a_bounded_list() {
         let status = status();
         for number in 0..30 {
-            status.refused(&refusal(&number.to_string()));
+            status.refusals(|refusals| refusals.by_policies(&refusal(&number.to_string())));
         }
         let report = status.report("", Totals::default());
         assert_eq!((report.refused.len(), report.refused_total), (MAX_REFUSED, 30));

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug_span, info, warn};
 
 use super::activity::LastPass;
-use super::heart::Heart;
+use super::heart::{Heart, Loop};
 use super::job::{self, Task};
 use super::status::Status;
 use super::upkeep::Upkeep;
@@ -61,26 +61,26 @@ impl Watch for Watcher {
 impl Observer for Watcher {
     fn progress(&self, policies: &[PolicyReport]) {
         self.status.progress(policies);
-        self.heart.beat(Instant::now());
+        self.heart.moved(Loop::Policies, Instant::now());
     }
 
     fn published(&self, _: &StorePath, _: u64) {
-        self.heart.beat(Instant::now());
+        self.heart.moved(Loop::Policies, Instant::now());
     }
 
     fn queued(&self, artifacts: u64) {
         self.status.queued(artifacts);
-        self.heart.beat(Instant::now());
+        self.heart.moved(Loop::Policies, Instant::now());
     }
 
     fn on_disk(&self, begins: bool) {
-        self.heart.disk(begins, Instant::now());
+        self.heart.disk(Loop::Policies, begins, Instant::now());
     }
 
     fn refused(&self, refusal: &Refusal, again: bool) {
         self.metrics.refusal(refusal.reason);
         if !again {
-            self.status.refused(refusal);
+            self.status.refusals(|refusals| refusals.by_policies(refusal));
         }
     }
 }
@@ -121,7 +121,7 @@ pub(super) async fn work(
             first = false;
             last.clone_from(&current);
             let started = Instant::now();
-            watcher.heart.pass(true, started);
+            watcher.heart.pass(Loop::Policies, true, started);
             watcher.status.pass_began(Timestamp::now());
             let pass = syncer.pass(&job, watcher).instrument(debug_span!("pass", epoch));
             let ended = tokio::select! {
@@ -129,7 +129,7 @@ pub(super) async fn work(
                 () = asks_otherwise(&mut map, current.as_deref()) => None,
                 outcome = pass => Some(outcome),
             };
-            watcher.heart.pass(false, Instant::now());
+            watcher.heart.pass(Loop::Policies, false, Instant::now());
             let Some(outcome) = ended else {
                 watcher.status.pass_ended(None);
                 info!("the mirror map asks for something else; beginning anew");

@@ -2,17 +2,17 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::sync::Arc;
 
 use granary_nix::StorePath;
 use jiff::Timestamp;
 
+use super::own::on_disk;
+use super::round::Round;
 use super::{Channels, Revision, Standing};
-use crate::sync::{Assigned, Job, PolicyJob};
 use crate::tree::Tree;
 
 /// Store paths that are asked for together.
-const BATCH: usize = 500;
+pub(super) const BATCH: usize = 500;
 /// Batches in a row of which nothing could be had, after which a round goes on to the next revision.
 const PATIENCE: u32 = 3;
 
@@ -25,28 +25,37 @@ struct Place {
 
 impl Channels {
     /// Brings what is not here of every revision that is kept, the newest first.
-    pub(super) async fn bring(&self, standing: &Standing) {
+    pub(super) async fn bring(&self, standing: &Standing, round: &mut Round<'_>) {
         let revisions = standing.revisions();
         for (number, revision) in revisions.iter().enumerate() {
             // A newer one may have become complete meanwhile.
             if standing.revisions().iter().any(|kept| kept.id == revision.id) {
-                self.bring_one(standing, revision, number == 0).await;
+                let through = self.bring_one(standing, revision, number == 0, round).await;
+                round.outcome.cut |= !through;
             }
         }
     }
 
-    async fn bring_one(&self, standing: &Standing, revision: &Revision, newest: bool) {
+    /// Whether it came to the end of the list.
+    async fn bring_one(
+        &self,
+        standing: &Standing,
+        revision: &Revision,
+        newest: bool,
+        round: &mut Round<'_>,
+    ) -> bool {
         let path = self.lists.path(&standing.channel, &revision.id);
         let mut place = match File::open(&path) {
             Ok(file) => Place { list: BufReader::new(file), here: 0 },
             Err(error) => {
                 tracing::error!(path = %path.display(), %error, "the list of a revision cannot be read");
-                return;
+                return false;
             }
         };
         let (mut refused, mut settled, mut fruitless) = (0, true, 0);
         loop {
-            let Some((at, absent)) = next(&self.lists.tree, place).await else { return };
+            let read = self.blocking(round.watcher, move |tree| next(tree, place)).await;
+            let Some((at, absent)) = read.flatten() else { return false };
             place = at;
             let count = absent.len() as u64;
             let told = |here, refused| {
@@ -59,32 +68,26 @@ impl Channels {
                 told(place.here, refused);
                 break;
             }
-            let policy = PolicyJob {
-                name: standing.channel.name.clone(),
-                roots: absent.into_iter().collect(),
-                assigned: Assigned::All,
-            };
-            let job = Job { policies: vec![policy.clone()], sources: self.sources.clone(), elsewhere: None };
-            let outcome = self.syncer.pass(&job, &()).await;
-            let here =
-                policy.roots.iter().filter(|path| self.lists.tree.holds(&path.hash_part())).count() as u64;
+            let outcome = self.pass(standing, &absent, round).await;
+            let here = absent.iter().filter(|path| self.lists.tree.holds(&path.hash_part())).count() as u64;
             place.here += here;
             refused += count - here;
             settled &= outcome.is_synced();
             told(place.here, refused);
             fruitless = if outcome.is_synced() || outcome.published > 0 { 0 } else { fruitless + 1 };
             if fruitless == PATIENCE {
-                break;
+                return false;
             }
         }
         if settled && fruitless == 0 {
-            self.complete(standing, revision, refused);
+            self.complete(standing, revision, refused, round);
         }
+        true
     }
 
-    fn complete(&self, standing: &Standing, revision: &Revision, refused: u64) {
+    fn complete(&self, standing: &Standing, revision: &Revision, refused: u64, round: &Round<'_>) {
         let keep = standing.channel.keep;
-        let changed = tokio::task::block_in_place(|| {
+        let changed = on_disk(round.watcher, || {
             self.change(standing, |state| state.completed(&revision.id, refused, Timestamp::now(), keep))
         });
         match changed {
@@ -98,25 +101,21 @@ impl Channels {
     }
 }
 
-/// The next store paths of a list that are not here; none at its end.
-async fn next(tree: &Arc<Tree>, mut place: Place) -> Option<(Place, Vec<StorePath>)> {
-    let tree = Arc::clone(tree);
-    let read = move || {
-        let (mut absent, mut line) = (Vec::new(), String::new());
-        while absent.len() < BATCH {
-            line.clear();
-            // A list of ours that cannot be read is found again with the next revision.
-            if place.list.read_line(&mut line).ok()? == 0 {
-                break;
-            }
-            let Ok(path) = StorePath::parse_base_name(line.trim_end()) else { continue };
-            if tree.holds(&path.hash_part()) {
-                place.here += 1;
-            } else {
-                absent.push(path);
-            }
+/// The next store paths of a list that are not here; none at its end. Blocks on the disk.
+fn next(tree: &Tree, mut place: Place) -> Option<(Place, Vec<StorePath>)> {
+    let (mut absent, mut line) = (Vec::new(), String::new());
+    while absent.len() < BATCH {
+        line.clear();
+        // A list of ours that cannot be read is found again with the next revision.
+        if place.list.read_line(&mut line).ok()? == 0 {
+            break;
         }
-        Some((place, absent))
-    };
-    tokio::task::spawn_blocking(read).await.ok()?
+        let Ok(path) = StorePath::parse_base_name(line.trim_end()) else { continue };
+        if tree.holds(&path.hash_part()) {
+            place.here += 1;
+        } else {
+            absent.push(path);
+        }
+    }
+    Some((place, absent))
 }

@@ -162,10 +162,10 @@ impl Followed {
         }
     }
 
-    /// How far each channel is.
+    /// How far each channel is. `every`: how often its list is asked for.
     #[must_use]
-    pub fn reports(&self, now: Timestamp) -> Vec<ChannelReport> {
-        self.all().iter().map(|standing| standing.report(now)).collect()
+    pub fn reports(&self, now: Timestamp, every: Duration) -> Vec<ChannelReport> {
+        self.all().iter().map(|standing| standing.report(now, every)).collect()
     }
 
     fn all(&self) -> Vec<Arc<Standing>> {

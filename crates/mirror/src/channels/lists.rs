@@ -64,11 +64,7 @@ impl Lists {
         standing: &Standing,
         revision: &Revision,
     ) -> std::io::Result<impl Iterator<Item = StorePath> + use<>> {
-        let path = self.path(&standing.channel, &revision.id);
-        let file = File::open(&path).inspect_err(|error| {
-            tracing::error!(path = %path.display(), %error, "the list of a revision cannot be read");
-        })?;
-        Ok(kept_paths(BufReader::new(file)))
+        read(&self.path(&standing.channel, &revision.id))
     }
 
     /// The file with what a revision lists.
@@ -79,6 +75,14 @@ impl Lists {
     fn folder(&self, channel: &Channel) -> PathBuf {
         self.tree.layout().channels().join(&channel.folder)
     }
+}
+
+/// What a list names. That it cannot be read is logged.
+pub(super) fn read(path: &Path) -> std::io::Result<impl Iterator<Item = StorePath> + use<>> {
+    let file = File::open(path).inspect_err(|error| {
+        tracing::error!(path = %path.display(), %error, "the list of a revision cannot be read");
+    })?;
+    Ok(kept_paths(BufReader::new(file)))
 }
 
 /// What was kept. What cannot be read is found again.

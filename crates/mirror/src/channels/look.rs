@@ -55,9 +55,22 @@ impl Lists {
             let channel = &standing.channel.name;
             tracing::warn!(channel, trouble, "the channel cannot be followed now");
         }
+        tokio::task::block_in_place(|| self.looked(standing, trouble.is_none(), Timestamp::now()));
         let mut now = standing.now();
         now.trouble = trouble;
         now.looked = Some(Instant::now());
+    }
+
+    /// The list was asked for, and had or not. Over a restart, too, it is known since when it was not. Blocks on the disk.
+    fn looked(&self, standing: &Standing, had: bool, time: Timestamp) {
+        if !had && standing.now().state.looked.is_some() {
+            return;
+        }
+        if let Err(error) = self.change(standing, |state| state.looked = Some(time)) {
+            // A disk that takes nothing in does not make the channel late.
+            tracing::debug!(%error, "when a channel was looked at cannot be kept");
+            standing.now().state.looked = Some(time);
+        }
     }
 
     async fn try_to_look(&self, standing: &Standing) -> Result<(), ChannelError> {

@@ -3,7 +3,8 @@
 //! * [`list`]: the list of a revision, read as a stream.
 //! * [`state`]: which revisions are kept.
 //! * [`lists`]: both on disk; [`look`]: whether a channel has a new revision.
-//! * [`Channels`]: the channels of a mirror's own configuration, with [`bring`]: getting what a revision lists, in batches.
+//! * [`Channels`]: the channels of a mirror's own configuration, with [`bring`]: getting what a revision lists, in batches;
+//!   [`mend`]: what rotted; [`round`]: what came of it, and who watches.
 //! * [`Followed`]: the channels that the policies of the mirror map name; what they list are roots of these policies.
 //!
 //! ```text
@@ -20,7 +21,9 @@ mod followed;
 mod list;
 mod lists;
 mod look;
+mod mend;
 mod own;
+mod round;
 mod standing;
 mod state;
 
@@ -28,6 +31,7 @@ pub use followed::{Followed, Taken};
 pub use list::{ListError, Listed, kept_paths, read_list};
 pub use look::ChannelError;
 pub use own::Channels;
+pub use round::{Outcome as RoundOutcome, Watcher};
 pub use state::{Revision, State};
 
 use lists::Lists;

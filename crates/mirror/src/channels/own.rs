@@ -8,9 +8,11 @@ use granary_fetch::Source;
 use granary_nix::HashPart;
 use granary_placement::report::ChannelReport;
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::round::{Outcome, Round, Watcher};
 use super::{Lists, Revision, Standing, State};
 use crate::config::Channel;
 use crate::sync::Syncer;
@@ -23,12 +25,12 @@ pub struct Channels {
     pub(super) lists: Lists,
     pub(super) syncer: Syncer,
     pub(super) sources: Vec<Source>,
-    wants: Arc<Wants>,
+    pub(super) wants: Arc<Wants>,
     standing: Vec<Standing>,
 }
 
 impl Channels {
-    /// With what was kept on disk. `syncer` must be one for parts of what is wanted. Blocks on the disk.
+    /// With what was kept on disk. `syncer` is for nothing else. Blocks on the disk.
     #[must_use]
     pub fn open(
         channels: &[Channel],
@@ -40,35 +42,76 @@ impl Channels {
     ) -> Self {
         let lists = Lists::new(tree, client);
         let standing = channels.iter().map(|channel| lists.stand(channel)).collect();
+        if channels.is_empty() {
+            wants.set_refused(Some(HashSet::new()));
+        }
+        let syncer = syncer.for_parts().telling(Arc::clone(&wants));
         let channels = Self { lists, syncer, sources: sources.to_vec(), wants, standing };
         channels.tell_wants();
         channels
     }
 
-    /// Looks and brings, again and again. `alone`: nobody but policies and channels has anything in the catalog.
-    pub async fn run(&self, every: Duration, alone: bool, stop: &CancellationToken) {
+    /// Looks and brings, again and again, and at once when `wake` says that something is missing. `alone`: nobody but policies
+    /// and channels has anything in the catalog.
+    pub async fn run(
+        &self,
+        every: Duration,
+        alone: bool,
+        watcher: &dyn Watcher,
+        wake: &Notify,
+        stop: &CancellationToken,
+    ) {
         while !self.standing.is_empty() {
             let round = async {
-                self.round().await;
+                self.round(watcher).await;
                 if alone {
                     self.tidy().await;
                 }
             };
-            if stop.run_until_cancelled(round).await.is_none()
-                || stop.run_until_cancelled(sleep(every)).await.is_none()
-            {
+            if stop.run_until_cancelled(round).await.is_none() {
                 return;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = wake.notified() => {}
+                () = sleep(every) => {}
             }
         }
     }
 
     /// Looks at each channel once, and brings what is not here of the revisions that are kept.
-    pub async fn round(&self) {
+    pub async fn round(&self, watcher: &dyn Watcher) -> Outcome {
+        let mut round = Round { watcher, outcome: Outcome::default() };
+        watcher.began();
         for standing in &self.standing {
             self.lists.look(standing).await;
-            tokio::task::block_in_place(|| self.tell_wants());
-            self.bring(standing).await;
+            watcher.moved();
+            on_disk(watcher, || self.tell_wants());
+            self.mend(standing, &mut round).await;
+            self.bring(standing, &mut round).await;
         }
+        let mut outcome = round.outcome;
+        // Another batch may have had it.
+        outcome.refused.retain(|hash| !self.lists.tree.holds(hash));
+        if !outcome.cut {
+            self.syncer.keep_refusals(&outcome.refused).await;
+            self.wants.set_refused(Some(outcome.refused.clone()));
+        }
+        watcher.ended(&outcome);
+        outcome
+    }
+
+    /// Does something with the disk; `None` when the process ends.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        watcher: &dyn Watcher,
+        work: impl FnOnce(&Tree) -> T + Send + 'static,
+    ) -> Option<T> {
+        let tree = Arc::clone(&self.lists.tree);
+        watcher.on_disk(true);
+        let done = tokio::task::spawn_blocking(move || work(&tree)).await;
+        watcher.on_disk(false);
+        done.ok()
     }
 
     /// Removes from the catalog what neither a policy nor a channel wants. For a mirror without pull-through, which nobody else
@@ -84,10 +127,10 @@ impl Channels {
         }
     }
 
-    /// How far each channel is.
+    /// How far each channel is. `every`: how often its list is asked for.
     #[must_use]
-    pub fn reports(&self, now: Timestamp) -> Vec<ChannelReport> {
-        self.standing.iter().map(|standing| standing.report(now)).collect()
+    pub fn reports(&self, now: Timestamp, every: Duration) -> Vec<ChannelReport> {
+        self.standing.iter().map(|standing| standing.report(now, every)).collect()
     }
 
     /// The revisions that are kept of a channel, the newest first.
@@ -108,17 +151,36 @@ impl Channels {
         Ok(())
     }
 
-    /// Says what all kept revisions list. When a list cannot be read, nobody knows what is wanted. Blocks on the disk.
+    /// Says what all kept revisions list. Before the first list of a channel, and when one cannot be read, nobody knows what is
+    /// wanted. Blocks on the disk.
     fn tell_wants(&self) {
         let mut wanted: HashSet<HashPart> = HashSet::new();
         for standing in &self.standing {
-            for revision in standing.revisions() {
-                match self.lists.read(standing, &revision) {
-                    Ok(paths) => wanted.extend(paths.map(|path| path.hash_part())),
-                    Err(_) => return self.wants.set_channels(None),
+            let revisions = standing.revisions();
+            if revisions.is_empty() {
+                return self.wants.set_channels(None);
+            }
+            for revision in revisions {
+                let Ok(paths) = self.lists.read(standing, &revision) else {
+                    return self.wants.set_channels(None);
+                };
+                let listed = paths.map(|path| path.hash_part());
+                if revision.complete.is_some() {
+                    wanted.extend(listed);
+                } else {
+                    // Nothing published may refer yet to what came for something that is still to come.
+                    wanted.extend(self.lists.tree.closed(listed.collect()));
                 }
             }
         }
         self.wants.set_channels(Some(wanted));
     }
+}
+
+/// Does something with the disk.
+pub(super) fn on_disk<T>(watcher: &dyn Watcher, work: impl FnOnce() -> T) -> T {
+    watcher.on_disk(true);
+    let done = tokio::task::block_in_place(work);
+    watcher.on_disk(false);
+    done
 }

@@ -1,7 +1,7 @@
 //! One channel, and how far it is.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use granary_placement::report::ChannelReport;
 use jiff::Timestamp;
@@ -44,12 +44,11 @@ impl Standing {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn report(&self, now: Timestamp) -> ChannelReport {
+    /// Whose list is asked for `every` so often.
+    pub(super) fn report(&self, now: Timestamp, every: Duration) -> ChannelReport {
         let Now { state, published, refused, trouble, looked: _ } = &*self.now();
         let newest = state.revisions.first();
         let complete = state.revisions.iter().find(|revision| revision.complete.is_some());
-        let behind = newest.filter(|newest| newest.complete.is_none());
-        let lag = behind.map_or(0, |newest| now.as_second() - newest.seen.as_second());
         ChannelReport {
             name: self.channel.name.clone(),
             url: self.channel.url.to_string(),
@@ -59,7 +58,8 @@ impl Standing {
             refused: *refused,
             complete: complete.map(|revision| revision.url.clone()),
             completed_at: complete.and_then(|revision| Some(revision.complete?.to_string())),
-            lag_seconds: u64::try_from(lag).unwrap_or_default(),
+            looked_at: state.looked.map(|time| time.to_string()),
+            lag_seconds: state.lag(trouble.is_none(), every, now),
             revisions: state.revisions.len() as u64,
             trouble: trouble.clone(),
         }

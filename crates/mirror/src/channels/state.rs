@@ -1,5 +1,7 @@
 //! Which revisions of a channel are kept. Decisions over plain data.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -32,9 +34,23 @@ pub struct State {
     /// The entity tag of the newest list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// When the list was last had; before the first, when it was first asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub looked: Option<Timestamp>,
 }
 
 impl State {
+    /// For how long this mirror has been behind the channel, in seconds. `well`: the list was had when it was last asked for.
+    /// Who asks `every` so often and has not for two times that is late as well, whatever the reason.
+    #[must_use]
+    pub fn lag(&self, well: bool, every: Duration, now: Timestamp) -> u64 {
+        let since = |time: Timestamp| u64::try_from(now.as_second() - time.as_second()).unwrap_or_default();
+        let coming = self.revisions.first().filter(|newest| newest.complete.is_none());
+        let unseen = self.looked.map_or(0, since);
+        let late = !well || unseen > every.as_secs().saturating_mul(2);
+        coming.map_or(0, |newest| since(newest.seen)).max(if late { unseen } else { 0 })
+    }
+
     /// A list was found. A revision that is there already, such as one that the channel went back to, becomes the newest.
     pub fn found(&mut self, revision: Revision, keep: usize) {
         let known = self.revisions.iter().position(|known| known.id == revision.id);
@@ -122,6 +138,23 @@ mod tests {
         assert_eq!(state.wanted_by(5).len(), 2);
         state.completed("d", 0, time(9), 2);
         assert_eq!(state.revisions[0].complete, Some(time(2)), "it was complete before");
+    }
+
+    #[test]
+    fn the_lag_grows_from_the_last_list_that_was_had() {
+        let (every, mut state) = (Duration::from_mins(10), State::default());
+        assert_eq!(state.lag(true, every, time(0)), 0, "nobody has asked");
+        state.looked = Some(time(100));
+        assert_eq!(state.lag(false, every, time(100 + 7 * 86_400)), 7 * 86_400, "it never answered");
+        found(&mut state, "a");
+        assert_eq!(state.lag(true, every, time(250)), 250, "it comes");
+        state.completed("a", 0, time(260), 2);
+        assert_eq!(state.lag(true, every, time(1300)), 0, "the next look is not due for long");
+        assert_eq!(state.lag(true, every, time(1301)), 1201, "nobody looks");
+        assert_eq!(state.lag(false, every, time(400)), 300, "what is complete here may not be the newest");
+        found(&mut state, "b");
+        assert_eq!(state.lag(false, every, time(400)), 400, "the longer of the two");
+        assert_eq!(state.lag(false, every, time(0)), 0, "the clock was set back");
     }
 
     #[test]

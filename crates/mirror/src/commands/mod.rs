@@ -1,5 +1,6 @@
 //! The subcommands: from arguments to an exit code.
 
+mod brought;
 mod carry;
 mod follow;
 mod narinfo;

@@ -1,4 +1,4 @@
-//! `sync`: one pass.
+//! `sync`: one pass over the policies, and one round over the mirror's own channels.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use granary_placement::CompiledMap;
 use granary_placement::report::{PolicyReport, Refusal};
 use tokio_util::sync::CancellationToken;
 
-use super::CommandError;
 use super::progress::{Counts, Progress};
+use super::{CommandError, brought};
 use crate::agent::{self, AgentError, job};
-use crate::channels::Followed;
+use crate::channels::{Channels, Followed};
 use crate::client;
 use crate::config::{Config, Wanted};
 use crate::extras::{Keeper, complete_fresh};
@@ -21,6 +21,7 @@ use crate::map::Follower;
 use crate::metrics::Metrics;
 use crate::sync::{Observer, PassOutcome, Syncer};
 use crate::tree::Tree;
+use crate::wants::Wants;
 use crate::words::size;
 
 pub(super) async fn sync(
@@ -43,25 +44,41 @@ pub(super) async fn sync(
     let metrics = Metrics::new().map_err(AgentError::from)?.extras().clone();
     let upstreams = config.upstreams.clone();
     let keeper = Arc::new(Keeper::new(Arc::clone(&tree), fetcher.clone(), config.extras, upstreams, metrics));
+    let channels = channels(&config, &tree, fetcher.clone())?;
     let syncer = Syncer::new(tree, fetcher);
     let syncer = if config.has_guests() { syncer.with_guests() } else { syncer };
     let watch = Watch(Progress::new(quiet));
     let pass = async {
         let outcome = syncer.pass(&job, &watch).await;
+        let round = brought::bring(&channels, &watch.0).await;
         // What belongs to the new artifacts. Whatever comes of it, they are good.
         complete_fresh(&keeper).await;
-        outcome
+        (outcome, round)
     };
-    let outcome = tokio::select! {
+    let (outcome, round) = tokio::select! {
         () = stop.cancelled() => {
             watch.0.end();
             eprintln!("stopped; what is published stays, and the next sync goes on from there");
             return Ok(ExitCode::FAILURE);
         }
-        outcome = pass => outcome,
+        outcomes = pass => outcomes,
     };
     watch.0.end();
-    Ok(tell(&outcome, quiet))
+    let codes = [tell(&outcome, quiet), brought::tell(&channels, &followed, &round, &watch.0)];
+    if !quiet {
+        let (artifacts, bytes) =
+            (outcome.published + round.published, outcome.published_bytes + round.published_bytes);
+        eprintln!("published {artifacts} artifacts, {}", size(bytes));
+    }
+    Ok(if codes == [ExitCode::SUCCESS; 2] { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The channels of the file itself.
+fn channels(config: &Config, tree: &Arc<Tree>, fetcher: Fetcher) -> Result<Channels, CommandError> {
+    let client = client::build(&config.limits).map_err(AgentError::from)?;
+    let (syncer, wants) = (Syncer::new(Arc::clone(tree), fetcher), Arc::<Wants>::default());
+    let Config { channels, upstreams, .. } = config;
+    Ok(Channels::open(channels, Arc::clone(tree), client, syncer, upstreams, wants))
 }
 
 /// The map, looked for once.
@@ -77,7 +94,7 @@ async fn map(config: &Config) -> Result<Option<Arc<CompiledMap>>, CommandError> 
     }
 }
 
-/// Prints what is not here, and a summary. The exit code says whether anything is missing.
+/// Prints what is not here of the policies. The exit code says whether anything is missing.
 fn tell(outcome: &PassOutcome, quiet: bool) -> ExitCode {
     for Refusal { store_path, reason, message, source } in &outcome.refused {
         eprintln!("refused {store_path}: {reason}: {message} (from {source})");
@@ -93,9 +110,6 @@ fn tell(outcome: &PassOutcome, quiet: bool) -> ExitCode {
                 size(*verified_bytes)
             );
         }
-    }
-    if !quiet {
-        eprintln!("published {} artifacts, {}", outcome.published, size(outcome.published_bytes));
     }
     let complete = outcome.refused.is_empty()
         && outcome

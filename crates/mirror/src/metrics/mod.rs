@@ -1,6 +1,7 @@
 //! What a mirror counts, for Prometheus. Labels have few values: never a path, a hash or a message. The book's page
 //! "Watching it" has a row for each; a test compares them.
 
+mod channels;
 mod extras;
 mod fetch;
 mod machine;
@@ -67,6 +68,8 @@ pub struct Metrics {
     make: Maker,
     /// What is asked of sources.
     pub fetch: FetchMetrics,
+    /// How far the channels are.
+    channels: channels::ChannelMetrics,
     /// Disk, nginx, uptime.
     pub machine: MachineMetrics,
     artifacts: IntGauge,
@@ -103,6 +106,7 @@ impl Metrics {
         let make = Maker::new()?;
         let metrics = Self {
             fetch: FetchMetrics::new(&make)?,
+            channels: channels::ChannelMetrics::new(&make)?,
             machine: MachineMetrics::new(&make)?,
             artifacts: make.gauge("artifacts", "Artifacts published in the tree")?,
             published_bytes: make.gauge("published_bytes", "Bytes of the NAR files published in the tree")?,
@@ -180,6 +184,7 @@ impl Metrics {
             self.upstream_up.with_label_values(&[url.as_str()]).set(i64::from(*ok));
         }
         self.policy_artifacts.reset();
+        self.channels.set(&report.channels);
         for policy in &report.policies {
             let states =
                 [("assigned", policy.assigned), ("verified", policy.verified), ("refused", policy.refused)];

@@ -37,8 +37,8 @@ pub(super) async fn find_out(
 
 /// Why the policies do not say what is wanted.
 fn doubt(job: &Job, closure: &Closure) -> Option<String> {
-    let Job { policies, sources: _, elsewhere } = job;
-    if policies.is_empty() {
+    let Job { policies, sources: _, elsewhere, others } = job;
+    if policies.is_empty() && !others {
         return Some("no policy asks for anything here".into());
     }
     let mut all = policies.iter().map(|policy| &policy.roots).chain(elsewhere);

@@ -17,6 +17,9 @@ pub struct Job {
     /// Their closures are only asked for when something is here that the policies above do not want: it may be the last
     /// copy of what these do.
     pub elsewhere: Option<Roots>,
+    /// Whether somebody else says what is wanted here too, such as the mirror's own channels: then no policy is an answer, and
+    /// not a question that nobody has answered yet.
+    pub others: bool,
 }
 
 impl Job {

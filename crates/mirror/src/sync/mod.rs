@@ -22,9 +22,11 @@ mod report;
 mod resolve;
 mod schedule;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use granary_fetch::Fetcher;
+use granary_nix::HashPart;
 use tokio::sync::Mutex;
 
 use crate::tree::Tree;
@@ -56,7 +58,7 @@ impl Syncer {
         self
     }
 
-    /// The same, and after each resolution `wants` is told what the policies want.
+    /// The same, and after each resolution `wants` is told what the policies want, or what the channels do whose parts these are.
     #[must_use]
     pub fn telling(mut self, wants: Arc<Wants>) -> Self {
         self.memory.get_mut().wants = Some(wants);
@@ -68,6 +70,11 @@ impl Syncer {
     pub fn for_parts(mut self) -> Self {
         self.memory.get_mut().scope = Scope::Part;
         self
+    }
+
+    /// Forgets every refusal but these: nobody wants the rest any more, or it is here.
+    pub async fn keep_refusals(&self, refused: &HashSet<HashPart>) {
+        self.memory.lock().await.accept_where(|hash| !refused.contains(hash));
     }
 
     /// Does whatever `job` leaves to do. A refused artifact is tried again: at once in the next pass, then at intervals

@@ -41,7 +41,10 @@ pub(super) async fn run(
     let context = Context { tree: Arc::clone(tree), fetcher: fetcher.clone(), sources: sources.into() };
     let roots = job.policies.iter().flat_map(|policy| policy.roots.iter());
     let closure = resolve(&context, memory, &trust, roots).await;
-    if let Some(wants) = &memory.wants {
+    if let Some(wants) = memory.wants.as_ref().filter(|_| memory.scope == Scope::Part) {
+        // Before anything of it is published that nothing published refers to yet.
+        wants.add_to_channels(closure.found.keys().copied());
+    } else if let Some(wants) = &memory.wants {
         let listed = demand::listed(job.policies.iter().map(|policy| &policy.roots));
         let known = job.is_known() && closure.unexplained(&listed).next().is_none();
         wants.set_policies(known.then(|| closure.found.keys().copied().collect()));
@@ -298,7 +301,7 @@ impl<'p> Pass<'p> {
         if !job.is_known() || closure.lost.values().any(|(_, problem)| problem.fault.is_transient()) {
             return;
         }
-        let refused: HashSet<HashPart> = self.refusals.keys().copied().collect();
+        let mut refused: HashSet<HashPart> = self.refusals.keys().copied().collect();
         let members = || self.policies.iter().flat_map(|policy| &policy.members);
         let good = members().filter(|hash| !refused.contains(hash));
         // What stands in the tree keeps all that it needs.
@@ -310,8 +313,16 @@ impl<'p> Pass<'p> {
             demand.unwrap_or(&wanted),
             &job.policies.iter().map(|policy| policy.name.as_str()).collect(),
         );
+        // What the channels refused has its records too; as long as that is not known, none goes.
+        let known = self.memory.wants.as_ref().is_none_or(|wants| {
+            let others = wants.refused();
+            refused.extend(others.iter().flat_map(|others| others.iter()));
+            others.is_some()
+        });
         self.disk("tidy up", move |tree| {
-            tree.prune_quarantine(&refused)?;
+            if known {
+                tree.prune_quarantine(&refused)?;
+            }
             if scope == Scope::Shared { Ok(()) } else { tree.prune_catalog(&kept).map(drop) }
         })
         .await;

@@ -103,6 +103,14 @@ impl Tree {
         read(&self.catalog).entries.keys().copied().collect()
     }
 
+    /// What something published refers to and is not published itself: it rotted, or another mirror holds it. In memory.
+    #[must_use]
+    pub fn torn(&self) -> Vec<HashPart> {
+        let known = self.catalog_hashes();
+        let index = read(&self.index);
+        known.into_iter().filter(|hash| index.get(hash).is_none() && index.referrers(hash) > 0).collect()
+    }
+
     /// These, and all that they refer to, as far as the catalog knows.
     #[must_use]
     pub fn closed(&self, mut all: HashSet<HashPart>) -> HashSet<HashPart> {

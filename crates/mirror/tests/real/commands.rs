@@ -151,3 +151,57 @@ async fn sync_shows_a_bar_on_a_terminal() {
     assert!(shown.contains("of 1 artifacts [") && shown.contains("left"), "{shown:?}");
     assert!(shown.contains("1 of 1 artifacts here and verified"), "{shown:?}");
 }
+
+#[tokio::test]
+async fn sync_brings_the_channels_of_the_file() {
+    if !tools() {
+        return;
+    }
+    let folder = folder();
+    let good = Artifact::new("good-1.0", 0, noise(50_000), &[]);
+    let bad = Artifact::new("bad-1.0", 0, noise(60_000), &[]);
+    let artifacts = [good, bad];
+    let corpus = Corpus::make(folder.path(), &artifacts);
+    let [good, bad] = &artifacts;
+    corpus.list("stable", &[good, bad]);
+    let file = corpus.cache.join(corpus.narinfo(bad).url);
+    let genuine = std::fs::read(&file).unwrap();
+    let mut flipped = genuine.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    std::fs::write(&file, &flipped).unwrap();
+    let upstream = Upstream::serve(&corpus.cache).await;
+    let site = Site::new(folder.path(), "lan");
+    let more = format!("channels: [{{url: '{}/stable'}}]", upstream.url);
+    let config = config(&site, &upstream.url, &corpus.key, &more);
+    let sync = async |more: &'static [&'static str]| {
+        let path = text(&config).to_owned();
+        let sync = move || run(&[&["sync", "--config", &path], more].concat());
+        tokio::task::spawn_blocking(sync).await.unwrap()
+    };
+
+    let (code, _, error) = sync(&[]).await;
+    assert_eq!(code, Some(1), "{error}");
+    let told =
+        |error: &str| error.lines().any(|line| line.starts_with(&format!("refused {}: file-hash", bad.path)));
+    assert!(told(&error), "{error}");
+    for words in ["stable: 1 of 2 listed store paths here and verified", "published 1 artifacts"] {
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    assert!(site.tree().join(format!("{}.narinfo", good.hash_part())).exists());
+    let (code, _, error) = sync(&["--quiet"]).await;
+    assert!(code == Some(1) && told(&error) && !error.contains("stable"), "{error}");
+
+    std::fs::write(&file, genuine).unwrap();
+    let (code, _, error) = sync(&[]).await;
+    assert_eq!(code, Some(0), "{error}");
+    assert!(error.contains("2 of 2 listed store paths"), "{error}");
+
+    // All of the last list is here; whether it is the newest, nobody knows.
+    corpus.unlist("stable");
+    let (code, _, error) = sync(&["--quiet"]).await;
+    assert_eq!(code, Some(1), "{error}");
+    assert!(error.contains("stable: the channel cannot be followed") && error.contains("404"), "{error}");
+    let (code, out, error) = run(&["verify", text(&site.tree()), "--public-key", &corpus.key]);
+    assert_eq!(code, Some(0), "{out}{error}");
+}

@@ -104,6 +104,66 @@ async fn what_nobody_wants_leaves_and_its_nar_is_answered_for_who_remembers_it()
 }
 
 #[tokio::test]
+async fn what_only_an_older_list_of_a_channel_has_leaves_and_before_the_first_nothing_does() {
+    if !tools() {
+        return;
+    }
+    let (folder, client) = (folder(), client());
+    let library = Artifact::new("library-1.0", 0, noise(100_000), &[]);
+    let app = Artifact::new("app-1.0", 0, b"an application".to_vec(), &[&library]);
+    let old = Artifact::new("old-1.0", 0, b"an old application".to_vec(), &[&library]);
+    let before = Artifact::new("before-1.0", 0, b"from before".to_vec(), &[]);
+    let artifacts = [library, app, old, before];
+    let [library, app, old, before] = &artifacts;
+    let corpus = Corpus::make(folder.path(), &artifacts);
+    let upstream = Upstream::serve(&corpus.cache).await;
+    let site = Site::new(folder.path(), "lan");
+    // Another file makes the agent begin anew, and look.
+    let write = |site: &Site, wanted: &str, trash: u32| {
+        let more = format!("{wanted}\nretention: {{graceAfterUnreferenced: 0s, trash: {trash}d}}");
+        config(site, &upstream.url, &corpus.key, &more)
+    };
+    let path = write(&site, &format!("storePaths: ['{}']", before.path), 1);
+    let mirror = Mirror::run(site, &path);
+    mirror.until(&client, "what was wanted before", has(1)).await;
+    let channels = format!("channels: [{{url: '{}/stable'}}]", upstream.url);
+    write(&mirror.site, &channels, 2);
+    let waits = |report: &Report| {
+        let waiting = report.upkeep.retention.as_ref().and_then(|retention| retention.waiting.as_ref());
+        waiting.is_some_and(|reason| reason.contains("channels"))
+            && report.channels.iter().any(|channel| channel.trouble.is_some())
+    };
+    let report = mirror.until(&client, "no list yet", waits).await;
+    assert_eq!((report.artifacts, report.policies.len()), (1, 0), "{report:?}");
+
+    let narinfo = |artifact: &Artifact| format!("{}/{}.narinfo", mirror.url(), artifact.hash_part());
+    let complete = |report: &Report, artifacts: u64| {
+        report.artifacts == artifacts
+            && report.channels.iter().all(|it| it.complete.is_some() && it.lag_seconds == 0)
+    };
+    corpus.list("stable", &[old]);
+    write(&mirror.site, &channels, 3);
+    mirror.until(&client, "the first list", |report| complete(report, 2)).await;
+    assert_eq!(status(&client, &narinfo(old)).await, 200);
+    eventually("before the first list", async || {
+        (status(&client, &narinfo(before)).await == 404).then_some(())
+    })
+    .await;
+
+    corpus.list("stable", &[app]);
+    write(&mirror.site, &channels, 4);
+    let left = |report: &Report| {
+        complete(report, 2) && report.upkeep.retention.as_ref().is_some_and(|it| it.trashed == 2)
+    };
+    mirror.until(&client, "the second list", left).await;
+    eventually("the first list", async || (status(&client, &narinfo(old)).await == 404).then_some(())).await;
+    for stays in [app, library] {
+        assert_eq!(status(&client, &narinfo(stays)).await, 200, "{}", stays.path);
+    }
+    verified(&mirror, &corpus);
+}
+
+#[tokio::test]
 async fn a_full_disk_takes_nothing_in_serves_on_and_recovers_by_itself() {
     if !tools() {
         return;
@@ -239,4 +299,38 @@ async fn rot_is_found_taken_out_of_the_clients_way_and_repaired() {
     let metrics = String::from_utf8(body(&client, &mirror.agent("/metrics")).await.unwrap()).unwrap();
     let line = "granary_mirror_scrub_rotten_total{file=\"nar\"} 1";
     assert!(metrics.lines().any(|have| have == line), "{metrics}");
+}
+
+#[tokio::test]
+async fn rot_under_a_channel_is_repaired_at_once() {
+    if !tools() {
+        return;
+    }
+    let (folder, client) = (folder(), client());
+    let library = Artifact::new("library-1.0", 0, noise(300_000), &[]);
+    let app = Artifact::new("app-1.0", 0, b"an application".to_vec(), &[&library]);
+    let artifacts = [library, app];
+    let [library, app] = &artifacts;
+    let corpus = Corpus::make(folder.path(), &artifacts);
+    corpus.list("stable", &[app]);
+    let upstream = Upstream::serve(&corpus.cache).await;
+    let site = Site::new(folder.path(), "lan");
+    let more =
+        format!("channels: [{{url: '{}/stable'}}]\nscrub: {{period: 1s, bandwidth: 1Gi}}", upstream.url);
+    let path = config(&site, &upstream.url, &corpus.key, &more);
+    // By itself it would look again in twenty hours.
+    let text = fs::read_to_string(&path).unwrap().replace("syncSeconds: 1", "syncSeconds: 3600");
+    fs::write(&path, text).unwrap();
+    let mirror = Mirror::run(site, &path);
+    mirror.until(&client, "complete", |report| report.channels.iter().all(|it| it.complete.is_some())).await;
+    let file = mirror.site.tree().join(&corpus.narinfo(library).url);
+    let mut bad = fs::read(&file).unwrap();
+    bad[100_000] ^= 1;
+    fs::write(&file, &bad).unwrap();
+    let repaired = |report: &Report| {
+        report.artifacts == 2 && report.upkeep.scrub.as_ref().is_some_and(|scrub| scrub.rotten == 1)
+    };
+    mirror.until(&client, "repaired", repaired).await;
+    assert_eq!(fs::read(&file).unwrap(), corpus.nar(library));
+    verified(&mirror, &corpus);
 }

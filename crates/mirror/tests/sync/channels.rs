@@ -1,23 +1,27 @@
 //! Channels: revisions that come, fail in parts, and follow one another.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use granary_fetch::Source;
-use granary_mirror::channels::Channels;
+use granary_mirror::channels::{Channels, RoundOutcome, Watcher};
 use granary_mirror::config::Channel;
-use granary_mirror::sync::Syncer;
-use granary_mirror::tree::Tree;
+use granary_mirror::sync::{Demand, Job, Observer, Roots, Syncer};
+use granary_mirror::tree::{Tree, TreeError};
 use granary_mirror::wants::Wants;
 use granary_nix::{CacheInfo, Hash, StorePath};
-use granary_placement::report::ChannelReport;
+use granary_placement::report::{ChannelReport, Refusal, RefusalReason};
 use jiff::Timestamp;
 
 use super::clean;
 use super::common::{Cache, Reply, SILENCE, Upstream, fetcher, source};
 
 const LIST: &str = "nixos-26.05/store-paths.xz";
+/// How often the list is asked for.
+const EVERY: Duration = Duration::from_mins(10);
 
 struct Site {
     directory: tempfile::TempDir,
@@ -45,9 +49,9 @@ impl Site {
     fn open(&mut self) {
         let _ = rustls::crypto::ring::default_provider().install_default();
         (self.channels, self.tree, self.wants) = (None, None, Arc::default());
-        let tree = Arc::new(Tree::open(self.path(), &CacheInfo::default()).unwrap());
+        let tree = Arc::new(reopened(self.path()));
         let client = reqwest::Client::builder().read_timeout(SILENCE).build().unwrap();
-        let syncer = Syncer::new(Arc::clone(&tree), fetcher()).for_parts();
+        let syncer = Syncer::new(Arc::clone(&tree), fetcher());
         let url = format!("{}/nixos-26.05", self.upstream.url()).parse().unwrap();
         let folder = "nixos-26.05".to_owned();
         let channel = Channel { name: folder.clone(), folder, url, keep: self.keep };
@@ -75,8 +79,8 @@ impl Site {
 
     async fn round(&self) -> ChannelReport {
         let channels = self.channels.as_ref().unwrap();
-        channels.round().await;
-        channels.reports(Timestamp::now()).remove(0)
+        channels.round(&()).await;
+        channels.reports(Timestamp::now(), EVERY).remove(0)
     }
 
     fn holds(&self, path: &StorePath) -> bool {
@@ -93,6 +97,20 @@ impl Site {
     }
 }
 
+/// The lock of the tree that was there before is free, but for a child of a test beside this one that has not yet become the
+/// other program.
+fn reopened(directory: &Path) -> Tree {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        match Tree::open(directory, &CacheInfo::default()) {
+            Err(TreeError::InUse { .. }) if Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revision_is_brought_with_its_closure_and_kept_over_a_restart() {
     let mut cache = Cache::new("test-1");
@@ -106,6 +124,8 @@ async fn a_revision_is_brought_with_its_closure_and_kept_over_a_restart() {
     assert!(report.complete.clone().unwrap().ends_with("/releases/26.05.1"), "{report:?}");
     assert!(report.completed_at.is_some() && report.lag_seconds == 0 && report.trouble.is_none());
     assert_eq!(clean(site.path(), &site.cache.keys()).artifacts, 3);
+
+    assert!(report.looked_at.is_some());
 
     // The server is gone; the state is on disk.
     site.upstream.set(LIST, Reply::Status(503));
@@ -196,6 +216,131 @@ async fn what_is_no_list_changes_nothing() {
     }
     let temp = std::fs::read_dir(site.path().join(".granary/tmp")).unwrap().count();
     assert_eq!(temp, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_the_first_list_nothing_is_unwanted() {
+    let mut cache = Cache::new("test-1");
+    let path = cache.add("path", &[]);
+    let site = Site::new(cache, 1).await;
+    assert!(site.wants.now().is_none(), "nobody has looked");
+    let report = site.round().await;
+    assert!(report.trouble.unwrap().contains("404") && report.looked_at.is_some());
+    assert!(site.wants.now().is_none());
+    site.list("1", &[&path]);
+    site.round().await;
+    assert!(site.wants(&path));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_something_listed_refers_to_is_wanted_while_that_is_not_here() {
+    let mut cache = Cache::new("test-1");
+    let base = cache.add("base", &[]);
+    let app = cache.add("app", &[&base]);
+    let mut site = Site::new(cache, 1).await;
+    let nar = site.cache.get(&app).info.url.clone();
+    site.upstream.set(&nar, Reply::Status(500));
+    site.list("1", &[&app]);
+    site.round().await;
+    assert!(site.holds(&base) && !site.holds(&app));
+    assert!(site.wants(&base), "nothing published refers to it");
+    site.open();
+    assert!(site.wants(&base), "over a restart too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rotted_under_something_listed_is_brought_again_when_the_round_is_woken() {
+    let mut cache = Cache::new("test-1");
+    let base = cache.add("base", &[]);
+    let app = cache.add("app", &[&base]);
+    let mut site = Site::new(cache, 1).await;
+    site.list("1", &[&app]);
+    assert!(site.round().await.complete.is_some());
+    let url = site.cache.get(&base).info.url.clone();
+    let nar = site.path().join(url);
+    let (wake, stop) = (tokio::sync::Notify::new(), tokio_util::sync::CancellationToken::new());
+    let (channels, told) = (site.channels.as_ref().unwrap(), Told::default());
+    let run = channels.run(Duration::from_hours(1), true, &told, &wake, &stop);
+    let rot = async {
+        let tree = site.tree.as_ref().unwrap();
+        told.ended.notified().await;
+        std::fs::remove_file(&nar).unwrap();
+        tree.forget(&base.hash_part());
+        wake.notify_one();
+        told.ended.notified().await;
+        stop.cancel();
+    };
+    tokio::time::timeout(Duration::from_mins(1), async { tokio::join!(run, rot) }).await.unwrap();
+    assert!(nar.exists() && site.holds(&base) && site.holds(&app));
+}
+
+/// Collects what it is told.
+#[derive(Default)]
+struct Told {
+    refused: std::sync::Mutex<Vec<(String, bool)>>,
+    ended: tokio::sync::Notify,
+}
+
+impl Observer for Told {
+    fn refused(&self, refusal: &Refusal, again: bool) {
+        self.refused.lock().unwrap().push((refusal.store_path.clone(), again));
+    }
+}
+
+impl Watcher for Told {
+    fn ended(&self, _: &RoundOutcome) {
+        self.ended.notify_one();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_told_counted_and_recorded_until_it_stands_no_longer() {
+    let mut cache = Cache::new("test-1");
+    let (good, bad) = (cache.add("good", &[]), cache.add("bad", &[]));
+    let user = cache.add("user", &[&bad]);
+    let mut site = Site::new(cache, 1).await;
+    let url = site.cache.get(&bad).info.url.clone();
+    let genuine = site.upstream.bytes(&url);
+    let mut flipped = genuine.clone();
+    flipped[400] ^= 1;
+    site.upstream.set(&url, Reply::Bytes(flipped));
+    site.list("1", &[&good, &user]);
+    let (channels, tree) = (site.channels.as_ref().unwrap(), site.tree.as_ref().unwrap());
+    let policies = Syncer::new(Arc::clone(tree), fetcher()).with_guests().telling(Arc::clone(&site.wants));
+    let nothing = Job { elsewhere: Some(Roots::default()), others: true, ..Job::default() };
+    let pass = async || policies.pass(&nothing, &()).await;
+    let recorded = |path: &StorePath| tree.quarantined(&path.hash_part()).map(|it| it.refusal.reason);
+    let told = Told::default();
+    let outcome = channels.round(&told).await;
+    let refused = |paths: &[&StorePath]| paths.iter().map(|path| path.hash_part()).collect::<HashSet<_>>();
+    assert_eq!((outcome.published, outcome.cut), (1, false));
+    assert_eq!(outcome.refused, refused(&[&bad, &user]), "what is not listed and needed, too");
+    let mut seen = std::mem::take(&mut *told.refused.lock().unwrap());
+    seen.sort();
+    let mut expected = [(bad.to_string(), false), (user.to_string(), false)];
+    expected.sort();
+    assert_eq!(seen, expected);
+    for _ in 0..2 {
+        let demand = pass().await.demand;
+        assert_eq!(demand, Demand::Known(HashSet::new()), "no policy, and no doubt");
+        assert_eq!(recorded(&bad), Some(RefusalReason::FileHash), "it is no policy's, and stays");
+        assert_eq!(recorded(&user), Some(RefusalReason::MissingReference));
+    }
+    channels.round(&told).await;
+    assert!(told.refused.lock().unwrap().iter().all(|(_, again)| *again));
+
+    // Another process does not know yet what was refused, and tidies nothing away.
+    let wants = Arc::<Wants>::default();
+    let other = Syncer::new(Arc::clone(tree), fetcher()).with_guests().telling(Arc::clone(&wants));
+    other.pass(&nothing, &()).await;
+    assert!(recorded(&bad).is_some());
+
+    site.upstream.set(&url, Reply::Bytes(genuine));
+    // The third attempt has to wait; the newest list does without it.
+    site.list("2", &[&good]);
+    assert!(channels.round(&()).await.refused.is_empty());
+    pass().await;
+    assert_eq!((recorded(&bad), recorded(&user)), (None, None));
 }
 
 /// The most memory that this process has had, in MiB.

@@ -16,6 +16,8 @@ use super::common::cache::xz;
 use super::common::{Cache, Reply, SILENCE, Upstream, fetcher, source};
 
 const LIST: &str = "stable/store-paths.xz";
+/// How often the list is asked for.
+const EVERY: Duration = Duration::from_mins(10);
 
 struct Site {
     directory: tempfile::TempDir,
@@ -56,6 +58,7 @@ impl Site {
             policies: vec![policy],
             sources: vec![source(&self.upstream, &self.cache.keys(), 40)],
             elsewhere: Some(Roots::default()),
+            ..Job::default()
         };
         let outcome = self.syncer.pass(&job, &()).await;
         self.followed.count(&outcome.refused);
@@ -88,7 +91,7 @@ async fn before_its_first_list_a_policy_is_not_synced_and_nothing_is_unwanted() 
     let outcome = site.pass().await;
     assert!(outcome.is_synced(), "{outcome:?}");
     assert_eq!(outcome.policies[0].catalog.as_ref().unwrap().artifacts, 2);
-    let report = site.followed.reports(Timestamp::now()).remove(0);
+    let report = site.followed.reports(Timestamp::now(), EVERY).remove(0);
     assert_eq!((report.name.as_str(), report.artifacts, report.published), ("stable", 1, 1));
     assert!(report.complete.is_some() && report.lag_seconds == 0, "{report:?}");
     clean(site.directory.path(), &site.cache.keys());
@@ -113,14 +116,14 @@ async fn what_is_listed_and_nobody_has_is_refused_and_leaves_no_doubt() {
     site.look().await;
     let outcome = site.pass().await;
     assert!(!outcome.is_synced() && matches!(outcome.demand, Demand::Unknown(_)), "it may come yet");
-    assert!(site.followed.reports(Timestamp::now())[0].complete.is_none());
+    assert!(site.followed.reports(Timestamp::now(), EVERY)[0].complete.is_none());
     site.upstream.set(&narinfo, Reply::Status(404));
     let outcome = site.pass().await;
     assert!(outcome.is_synced(), "{outcome:?}");
     let report = &outcome.policies[0];
     assert_eq!((report.verified, report.refused, &report.catalog_error), (1, 1, &None));
     assert_eq!(outcome.demand, Demand::Known([good.hash_part()].into()));
-    let channel = site.followed.reports(Timestamp::now()).remove(0);
+    let channel = site.followed.reports(Timestamp::now(), EVERY).remove(0);
     assert_eq!((channel.published, channel.refused), (1, 1));
     assert!(channel.complete.is_some());
 }

@@ -46,6 +46,7 @@ impl Site {
             policies,
             sources: vec![source(&self.upstream, &self.cache.keys(), 40)],
             elsewhere: Some(elsewhere),
+            ..Job::default()
         }
     }
 

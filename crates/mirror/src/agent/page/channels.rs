@@ -33,6 +33,7 @@ fn channel(html: &mut Html, channel: &ChannelReport, column: usize) {
         refused,
         complete,
         completed_at: _,
+        looked_at: _,
         lag_seconds,
         revisions,
         trouble,
@@ -98,6 +99,16 @@ mod tests {
         assert!(shown(ChannelReport { lag_seconds: 7200, ..good.clone() }).contains("2 h"));
         assert!(shown(ChannelReport { refused: 1, ..good.clone() }).contains("but for what is refused"));
         assert!(shown(ChannelReport::default()).contains("not looked at yet"));
+        let report = granary_placement::report::Report {
+            channels: vec![good.clone()],
+            policies: vec![],
+            ..sample().report
+        };
+        let alone = render(&Page { report, ..sample() });
+        assert!(
+            alone.contains("What the channels below list") && !alone.contains("Nothing is asked"),
+            "{alone}"
+        );
         let hostile = shown(ChannelReport { trouble: Some(HOSTILE.into()), name: HOSTILE.into(), ..good });
         assert!(hostile.contains("cannot be followed") && !hostile.contains("<script"), "{hostile}");
     }

@@ -84,7 +84,9 @@ pub(super) fn card(html: &mut Html, title: &'static str, figure: String, note: i
 pub(super) fn policies(html: &mut Html, page: &Page) {
     let policies = &page.report.policies;
     html.raw("<section aria-labelledby=\"policies\"><h2 id=\"policies\">What is kept</h2>");
-    if policies.is_empty() {
+    if policies.is_empty() && !page.report.channels.is_empty() {
+        html.raw("<p>What the channels below list.</p>");
+    } else if policies.is_empty() {
         html.raw("<p>Nothing is asked of this mirror yet.</p>");
     } else {
         let columns = [

@@ -1,7 +1,7 @@
 //! A signed binary cache made by the real Nix, and stores that substitute from caches.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -164,6 +164,26 @@ impl Corpus {
         let mut copy = nix.command("nix");
         copy.args(["copy", "--no-check-sigs", "--from"]).arg(root).args(["--to", &to]).args(which);
         good(&mut copy);
+    }
+
+    /// The list of a channel's newest revision, beside the cache; its URL is the cache's with this name at the end.
+    pub fn list(&self, channel: &str, listed: &[&Artifact]) {
+        let mut lines = String::new();
+        for artifact in listed {
+            writeln!(lines, "{}", artifact.path).unwrap();
+        }
+        let mut compressed = Vec::new();
+        liblzma::read::XzEncoder::new(lines.as_bytes(), 1).read_to_end(&mut compressed).unwrap();
+        std::fs::create_dir_all(self.cache.join(channel)).unwrap();
+        // Whole at once: a mirror may be looking.
+        let next = self.cache.join(channel).join("next");
+        std::fs::write(&next, compressed).unwrap();
+        std::fs::rename(next, self.cache.join(channel).join("store-paths.xz")).unwrap();
+    }
+
+    /// The channel answers 404 from now on.
+    pub fn unlist(&self, channel: &str) {
+        std::fs::remove_file(self.cache.join(channel).join("store-paths.xz")).unwrap();
     }
 
     /// The narinfo that Nix wrote.
