@@ -1,14 +1,16 @@
 //! What the mirror knows about itself, for the report.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use granary_placement::MirrorName;
-use granary_placement::report::{
-    CertificateReport, MAX_REFUSED, PolicyReport, Refusal, Report, Upkeep, UpstreamReport,
-};
+use granary_placement::report::{CertificateReport, PolicyReport, Refusal, Report, Upkeep, UpstreamReport};
 use jiff::Timestamp;
 
 use super::activity::{Activity, LastPass};
+use super::refused::{self, Told};
+use crate::refusals::Standing;
 use crate::sync::{Job, PassOutcome};
 use crate::tree::Totals;
 
@@ -24,8 +26,8 @@ pub(super) struct Status {
 struct Inner {
     epoch: u64,
     policies: Vec<PolicyReport>,
-    /// Newest first; all that stand.
-    refused: Vec<Refusal>,
+    /// Of the passes, newest first; all that stand.
+    refused: Vec<Told>,
     upstreams: Vec<UpstreamReport>,
     front_trouble: Option<String>,
     certificate: Option<CertificateReport>,
@@ -66,8 +68,8 @@ impl Status {
     /// The running pass refused something.
     pub(super) fn refused(&self, refusal: &Refusal) {
         let mut inner = self.inner();
-        inner.refused.retain(|other| other.store_path != refusal.store_path);
-        inner.refused.insert(0, refusal.clone());
+        inner.refused.retain(|(_, other)| other.store_path != refusal.store_path);
+        inner.refused.insert(0, (Some(Instant::now()), refusal.clone()));
     }
 
     /// A pass has ended.
@@ -79,10 +81,16 @@ impl Status {
         inner.upstreams.clone_from(upstreams);
         // Those that stand, in the order in which they came up; the pass itself sorts them by path.
         let before = std::mem::take(&mut inner.refused);
-        let age = |refusal: &Refusal| before.iter().position(|other| other.store_path == refusal.store_path);
-        let mut standing = refused.clone();
-        standing.sort_by_cached_key(|refusal| age(refusal).unwrap_or(usize::MAX));
-        inner.refused = standing;
+        let seen =
+            before.iter().enumerate().map(|(age, (at, other))| (other.store_path.as_str(), (age, *at)));
+        let seen: HashMap<_, _> = seen.collect();
+        let aged = |refusal: &Refusal| {
+            let (age, at) = seen.get(refusal.store_path.as_str()).copied().unwrap_or((usize::MAX, None));
+            (age, (at, refusal.clone()))
+        };
+        let mut standing: Vec<_> = refused.iter().map(aged).collect();
+        standing.sort_by_key(|(age, _)| *age);
+        inner.refused = standing.into_iter().map(|(_, told)| told).collect();
     }
 
     /// What the passes did.
@@ -132,10 +140,12 @@ impl Status {
         self.inner().front_trouble.clone()
     }
 
-    /// `disk` and `totals` are the tree's word about itself.
-    pub(super) fn report(&self, disk: &str, totals: Totals) -> Report {
+    /// `disk` and `totals` are the tree's word about itself; `clients`: what was refused of what clients asked for and
+    /// pushed, newest first.
+    pub(super) fn report(&self, disk: &str, totals: Totals, clients: &[Standing]) -> Report {
         let Totals { artifacts, bytes, newest } = totals;
         let inner = self.inner();
+        let (refused, refused_total) = refused::newest(&inner.refused, clients);
         Report {
             mirror: self.mirror.clone(),
             disk: disk.into(),
@@ -145,8 +155,8 @@ impl Status {
             bytes,
             verified_at: newest.map(|time| time.to_string()),
             policies: inner.policies.clone(),
-            refused: inner.refused.iter().take(MAX_REFUSED).cloned().collect(),
-            refused_total: inner.refused.len() as u64,
+            refused,
+            refused_total,
             front_ready: inner.front_trouble.is_none(),
             upstreams: inner.upstreams.clone(),
             certificate: inner.certificate.clone(),
@@ -178,7 +188,7 @@ pub(super) fn unresolved(name: &str) -> PolicyReport {
 
 #[cfg(test)]
 mod tests {
-    use granary_placement::report::RefusalReason;
+    use granary_placement::report::{MAX_REFUSED, RefusalReason};
 
     use super::*;
     use crate::sync::{Assigned, PolicyJob, Roots};
@@ -215,11 +225,11 @@ mod tests {
         status.end(&PassOutcome { policies: vec![synced("a"), synced("b")], ..PassOutcome::default() });
         status.begin(1, &job(&["a", "b"]), false);
         assert!(
-            status.report("", Totals::default()).policies.iter().all(|policy| policy.synced),
+            status.report("", Totals::default(), &[]).policies.iter().all(|policy| policy.synced),
             "the same again"
         );
         status.begin(2, &job(&["b", "c"]), true);
-        let report = status.report("", Totals::default());
+        let report = status.report("", Totals::default(), &[]);
         assert_eq!(report.epoch, 2);
         let seen: Vec<_> = report.policies.iter().map(|p| (p.name.as_str(), p.verified, p.synced)).collect();
         assert_eq!(seen, [("b", 7, false), ("c", 0, false)]);
@@ -232,7 +242,7 @@ mod tests {
             status.refused(&refusal(path));
         }
         let paths = |status: &Status| {
-            let report = status.report("", Totals::default());
+            let report = status.report("", Totals::default(), &[]);
             assert_eq!(report.refused_total, report.refused.len() as u64);
             report.refused.iter().map(|refusal| refusal.store_path.clone()).collect::<Vec<_>>()
         };
@@ -248,7 +258,7 @@ mod tests {
         for number in 0..30 {
             status.refused(&refusal(&number.to_string()));
         }
-        let report = status.report("", Totals::default());
+        let report = status.report("", Totals::default(), &[]);
         assert_eq!((report.refused.len(), report.refused_total), (MAX_REFUSED, 30));
         assert_eq!(report.refused[0].store_path, "29");
     }
@@ -259,6 +269,6 @@ mod tests {
         assert!(status.not_ready().is_some());
         status.front(None);
         assert_eq!(status.not_ready(), None);
-        assert!(status.report("", Totals::default()).front_ready);
+        assert!(status.report("", Totals::default(), &[]).front_ready);
     }
 }

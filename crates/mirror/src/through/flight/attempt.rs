@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use granary_fetch::{Expected, Fault, Grown, Growth, Source, Verified, narinfo};
-use granary_nix::NarInfo;
+use granary_nix::{NarInfo, StorePath};
 use granary_placement::report::RefusalReason;
 use tokio::sync::mpsc;
 
@@ -20,7 +20,17 @@ pub(super) enum Event {
     /// Its file has grown, or begun anew.
     Grew { number: usize, expected: Expected, grown: Grown, body: Arc<Body> },
     /// It is over.
-    Ended { number: usize, result: Result<Obtained, Fault> },
+    Ended { number: usize, result: Result<Obtained, Problem> },
+}
+
+/// Why an upstream did not give a NAR file.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) fault: Fault,
+    /// The artifact's, if the upstream's narinfo was good.
+    pub(super) path: Option<StorePath>,
+    /// The upstream's URL.
+    pub(super) source: String,
 }
 
 /// A verified NAR file, and what is known of it.
@@ -29,15 +39,23 @@ pub(in super::super) struct Obtained {
     pub(in super::super) info: Arc<NarInfo>,
     pub(in super::super) verified: Verified,
     pub(in super::super) file: TempFile,
+    /// The URL of the upstream that gave it.
+    pub(in super::super) source: String,
 }
 
 impl Through {
-    /// Fetches and verifies the file from upstream number `number`, and tells of it.
+    /// Fetches and verifies the file from upstream number `number`, which exists, and tells of it.
     pub(super) async fn attempt(self, number: usize, known: CatalogEntry, events: mpsc::Sender<Event>) {
-        let result = match self.0.upstreams.get(number) {
-            Some(source) => self.fetch(number, source, &known, &events).await,
-            None => Err(Fault::new(RefusalReason::NotFound, "there is no such upstream")),
+        let source = &self.0.upstreams[number];
+        let mut path = None;
+        let result = match self.locate(number, source, &known).await {
+            Ok(info) => {
+                path = Some(info.store_path.clone());
+                self.fetch(number, source, info, &events).await
+            }
+            Err(fault) => Err(fault),
         };
+        let result = result.map_err(|fault| Problem { fault, path, source: source.url.to_string() });
         // A flight that listens no more has ended otherwise.
         let _ = events.send(Event::Ended { number, result }).await;
     }
@@ -46,10 +64,9 @@ impl Through {
         &self,
         number: usize,
         source: &Source,
-        known: &CatalogEntry,
+        info: Arc<NarInfo>,
         events: &mpsc::Sender<Event>,
     ) -> Result<Obtained, Fault> {
-        let info = self.locate(number, source, known).await?;
         let url = narinfo::nar_url(&info, source)?;
         if self.0.bench.has(url.as_str(), Instant::now()) {
             return Err(Fault::new(RefusalReason::UpstreamUnreachable, "it gave wrong bytes a moment ago"));
@@ -82,10 +99,11 @@ impl Through {
             }
         };
         match result {
-            Ok(verified) => Ok(Obtained { info, verified, file }),
+            Ok(verified) => Ok(Obtained { info, verified, file, source: source.url.to_string() }),
             Err(fault) => {
                 if !fault.is_transient() && fault.reason != RefusalReason::NotFound {
-                    tracing::warn!(%url, reason = %fault.reason, %fault, "an upstream gives bad bytes");
+                    let path = &info.store_path;
+                    tracing::warn!(%path, source = %source.url, reason = %fault.reason, %fault, "a source gives bad bytes");
                     self.0.bench.add(url.as_str(), Instant::now());
                 }
                 Err(fault)

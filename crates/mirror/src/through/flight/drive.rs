@@ -9,10 +9,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::super::Through;
 use super::super::keep::Reservation;
-use super::attempt::{Event, Obtained};
+use super::super::{Through, refusal};
+use super::attempt::{Event, Obtained, Problem};
 use super::view::{Body, End, View, visible};
+use crate::refusals::Bad;
 use crate::tree::CatalogEntry;
 
 /// How long an upstream may say nothing before the next one is asked too.
@@ -39,6 +40,8 @@ struct Flight {
     hedge_at: Instant,
     /// Whether every upstream so far said that it does not have the file.
     missing: bool,
+    /// What was wrong with the first narinfo or file that was.
+    bad: Option<Problem>,
 }
 
 impl Through {
@@ -59,6 +62,7 @@ impl Through {
             shown_at: now,
             hedge_at: now,
             missing: true,
+            bad: None,
         };
         flight.start_next();
         let obtained = loop {
@@ -82,9 +86,16 @@ impl Through {
             }
         };
         self.0.metrics.flight(obtained.is_some());
+        let hash = flight.known.hash_part;
         if let Some(obtained) = obtained {
-            self.keep(obtained, room).await;
+            self.0.refusals.accept(&hash, Bad::Nar);
+            self.keep(obtained, room, now).await;
         } else {
+            if let Some(Problem { fault, path, source }) = flight.bad.take() {
+                let path = path.map_or_else(|| hash.to_string(), |path| path.to_string());
+                let refusal = refusal(path, fault, source);
+                self.0.refusals.refuse(hash, Bad::Nar, refusal, now.elapsed());
+            }
             let end = if flight.missing { End::Missing } else { End::Failed };
             flight.show.send_modify(|view| view.end = Some(end));
         }
@@ -146,11 +157,15 @@ impl Flight {
                 self.only(number);
                 self.finish(number, obtained)
             }
-            Event::Ended { number, result: Err(fault) } => {
+            Event::Ended { number, result: Err(problem) } => {
                 self.running.retain(|(other, _)| *other != number);
-                self.missing &= fault.reason == RefusalReason::NotFound;
-                let source = self.through.0.upstreams.get(number).map(|source| source.url.to_string());
+                let Problem { fault, path: _, source } = &problem;
                 tracing::info!(artifact = %self.known.hash_part, source, %fault, "an upstream does not give a NAR file");
+                let absent = fault.reason == RefusalReason::NotFound;
+                self.missing &= absent;
+                if !absent && !fault.is_transient() {
+                    self.bad.get_or_insert(problem);
+                }
                 if self.shown == Some(number) {
                     self.shown = None;
                     self.pending = None;

@@ -2,6 +2,7 @@
 
 use granary_mirror::through::Begun;
 use granary_nix::{Hash, NarInfo, StorePath};
+use granary_placement::report::RefusalReason;
 
 use super::super::common::{Cache, Reply, Upstream, source};
 use super::super::{clean, is_visible};
@@ -193,11 +194,18 @@ async fn a_small_lie_costs_the_client_nothing() {
     bytes[last] ^= 1;
     scene.set(Reply::Bytes(bytes));
     let (second, keys) = (Upstream::of(&scene.cache).await, scene.cache.keys());
+    scene.site = Site::new(&[source(&scene.upstream, &keys, 10)]);
+    scene.site.found(&scene.path).await;
+    assert_eq!(scene.site.get(&scene.info).await, Got::Failed);
+    let refused = (scene.path.to_string(), RefusalReason::FileHash, scene.upstream.url().to_owned());
+    assert_eq!(scene.site.refused(), [refused]);
+    // Where another upstream gives it, it is not refused.
     scene.site = Site::new(&[source(&scene.upstream, &keys, 10), source(&second, &keys, 40)]);
     scene.site.found(&scene.path).await;
     assert!(scene.site.get(&scene.info).await == Got::Whole(scene.file.clone()));
     scene.site.settled().await;
     scene.holds(true);
+    assert_eq!(scene.site.refused(), []);
 }
 
 /// The same file at two upstreams goes on where it broke off; another one does not.
