@@ -30,7 +30,7 @@ mod tokens;
 mod turns;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use granary_fetch::Fault;
@@ -119,7 +119,7 @@ impl Push {
         let tokens = Tokens::open(&settings.token_file)?;
         let tree = Arc::clone(keeper.tree());
         let ledger = Ledger::open(Arc::clone(&tree))?;
-        let incoming = Incoming::open(tree.layout().incoming(), SystemTime::now())?;
+        let incoming = Incoming::open(tree.layout().incoming())?;
         let (uploads, decoders) = (Semaphore::new(UPLOADS), Semaphore::new(decoders.max(1)));
         let publishing = tokio::sync::Mutex::default();
         let turns = Turns::default();
@@ -254,8 +254,10 @@ impl Push {
 
     /// Removes what nobody completed, until `stop`.
     pub async fn tidy(&self, stop: CancellationToken) {
+        let began = Instant::now();
+        self.incoming.sweep(Duration::ZERO);
         while tokio::time::timeout(SWEEP, stop.cancelled()).await.is_err() {
-            self.incoming.sweep(SystemTime::now());
+            self.incoming.sweep(began.elapsed());
             self.ledger.sweep();
         }
     }

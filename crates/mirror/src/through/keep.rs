@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::flight::Obtained;
 use super::reclaim::{Guest, choose};
-use super::upkeep::this_hour;
 use super::{Through, lock};
 use crate::journal;
 use crate::tree::{Contents, TreeError};
@@ -122,11 +121,10 @@ impl Through {
         if over == 0 {
             return Ok(true);
         }
-        let now = this_hour();
         let guest = |(hash, published): &(HashPart, crate::tree::Published)| {
             let guest = Guest {
                 bytes: published.file_size,
-                accessed: self.0.accesses.last(hash, now),
+                accessed: self.0.accesses.last(hash),
                 published: published.at.map_or(0, Timestamp::as_second),
                 referrers: tree.referrers(hash),
             };
