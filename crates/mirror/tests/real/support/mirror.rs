@@ -161,10 +161,20 @@ impl Mirror {
         self.child.wait().unwrap();
     }
 
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().unwrap())
+    }
+
+    /// SIGSTOP: the agent takes connections in, and does nothing.
+    pub fn hang(&self) {
+        kill(self.pid(), Signal::SIGSTOP).unwrap();
+    }
+
     /// SIGTERM, and the exit code.
     pub fn stop(&mut self) -> Option<i32> {
-        let pid = Pid::from_raw(self.child.id().try_into().unwrap());
-        kill(pid, Signal::SIGTERM).unwrap();
+        kill(self.pid(), Signal::SIGTERM).unwrap();
+        // It may hang.
+        kill(self.pid(), Signal::SIGCONT).unwrap();
         self.child.wait().unwrap().code()
     }
 }

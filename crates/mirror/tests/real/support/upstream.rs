@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -24,6 +25,8 @@ struct Shared {
     down: AtomicBool,
     nars: AtomicUsize,
     slow: AtomicBool,
+    /// How long each request is thought about, in milliseconds.
+    thought: AtomicU64,
 }
 
 impl Upstream {
@@ -40,6 +43,7 @@ impl Upstream {
             down: AtomicBool::new(false),
             nars: AtomicUsize::new(0),
             slow: AtomicBool::new(false),
+            thought: AtomicU64::new(0),
         });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -56,6 +60,11 @@ impl Upstream {
         self.shared.slow.store(slow, Ordering::Relaxed);
     }
 
+    /// Thinks so long about each request from now on.
+    pub fn think(&self, time: Duration) {
+        self.shared.thought.store(time.as_millis().try_into().unwrap(), Ordering::Relaxed);
+    }
+
     /// How many NAR files were asked for.
     pub fn nars(&self) -> usize {
         self.shared.nars.load(Ordering::Relaxed)
@@ -66,6 +75,7 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
     if shared.down.load(Ordering::Relaxed) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
+    tokio::time::sleep(Duration::from_millis(shared.thought.load(Ordering::Relaxed))).await;
     let nar = uri.path().starts_with("/nar/");
     if nar {
         shared.nars.fetch_add(1, Ordering::Relaxed);
