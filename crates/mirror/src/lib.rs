@@ -1,5 +1,6 @@
 //! The agent in each mirror: pulls, verifies, publishes, reports, and runs nginx in front
 pub mod agent;
+mod arriving;
 pub mod capacity;
 pub mod carry;
 pub mod channels;

@@ -21,12 +21,13 @@ fn artifacts() -> Vec<Artifact> {
 }
 
 struct Scene {
-    folder: tempfile::TempDir,
+    // The first to go: its log is in the folder.
+    mirror: Mirror,
     client: Client,
     artifacts: Vec<Artifact>,
     corpus: Corpus,
     upstream: Upstream,
-    mirror: Mirror,
+    folder: tempfile::TempDir,
 }
 
 impl Scene {
@@ -176,6 +177,8 @@ async fn killed_while_a_nar_comes_the_tree_is_valid_and_goes_on() {
     scene.substitute("after");
     scene.published(4).await;
     scene.verify();
+    let parts = scene.upstream.parts();
+    assert!(matches!(parts[..], [start] if start > 0), "what had come is not fetched again: {parts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use granary_fetch::{Expected, Fault, Grown, Growth, Source, Verified, narinfo};
@@ -12,6 +13,7 @@ use tokio::sync::mpsc;
 use super::super::Through;
 use super::super::race::Found;
 use super::view::Body;
+use crate::arriving::file_for;
 use crate::tree::{CatalogEntry, TempFile};
 
 /// What an attempt tells its flight.
@@ -45,13 +47,20 @@ pub(in super::super) struct Obtained {
 
 impl Through {
     /// Fetches and verifies the file from upstream number `number`, which exists, and tells of it.
-    pub(super) async fn attempt(self, number: usize, known: CatalogEntry, events: mpsc::Sender<Event>) {
+    /// `wrong` counts the flight's files that turned out to be.
+    pub(super) async fn attempt(
+        self,
+        number: usize,
+        known: CatalogEntry,
+        events: mpsc::Sender<Event>,
+        wrong: Arc<AtomicU32>,
+    ) {
         let source = &self.0.upstreams[number];
         let mut path = None;
         let result = match self.locate(number, source, &known).await {
             Ok(info) => {
                 path = Some(info.store_path.clone());
-                self.fetch(number, source, info, &events).await
+                self.fetch(number, source, info, (&events, &wrong)).await
             }
             Err(fault) => Err(fault),
         };
@@ -65,29 +74,32 @@ impl Through {
         number: usize,
         source: &Source,
         info: Arc<NarInfo>,
-        events: &mpsc::Sender<Event>,
+        (events, wrong): (&mpsc::Sender<Event>, &AtomicU32),
     ) -> Result<Obtained, Fault> {
         let url = narinfo::nar_url(&info, source)?;
         if self.0.bench.has(url.as_str(), Instant::now()) {
             return Err(Fault::new(RefusalReason::UpstreamUnreachable, "it gave wrong bytes a moment ago"));
         }
-        let (expected, file, growth) = (Expected::from(&*info), self.0.tree.temp(), Arc::<Growth>::default());
+        let file = file_for(&self.0.tree, source, &info).await?;
+        let (expected, growth) = (Expected::from(&*info), Arc::<Growth>::default());
         let result = {
-            let fetch = self.0.fetching.nar_followed(source, &info, file.path(), &growth);
+            let fetch = self.0.fetching.rest_of_nar_followed(source, &info, file.path(), &growth);
             tokio::pin!(fetch);
             let mut grown = growth.follow();
-            let (mut body, mut restarts) = (None, 0);
+            let (mut body, mut restarts, mut found_wrong) = (None, 0, 0);
             loop {
                 tokio::select! {
                     biased;
                     Ok(()) = grown.changed() => {
                         let now = *grown.borrow_and_update();
+                        wrong.fetch_add(now.wrong - found_wrong, Ordering::Relaxed);
+                        found_wrong = now.wrong;
                         if now.bytes == 0 {
                             continue;
                         }
                         if body.is_none() || now.restarts != restarts {
                             restarts = now.restarts;
-                            body = open(&file, &expected, &now).map(Arc::new);
+                            body = open(&file, &expected, &now, wrong.load(Ordering::Relaxed)).map(Arc::new);
                         }
                         if let Some(body) = body.clone() {
                             // The flight is never slow: it only looks.
@@ -105,6 +117,11 @@ impl Through {
                     let path = &info.store_path;
                     tracing::warn!(%path, source = %source.url, reason = %fault.reason, %fault, "a source gives bad bytes");
                     self.0.bench.add(url.as_str(), Instant::now());
+                    wrong.fetch_add(1, Ordering::Relaxed);
+                }
+                // A disk that is full must not stay so for what cannot be completed on it.
+                if fault.reason == RefusalReason::Disk {
+                    file.discard();
                 }
                 Err(fault)
             }
@@ -135,7 +152,7 @@ impl Through {
 }
 
 /// Opens what is being written, to be read.
-fn open(file: &TempFile, expected: &Expected, grown: &Grown) -> Option<Body> {
+fn open(file: &TempFile, expected: &Expected, grown: &Grown, wrong: u32) -> Option<Body> {
     let size = expected.file_size.or(grown.announced);
-    Some(Body { file: File::open(file.path()).ok()?, identity: expected.file_hash, size })
+    Some(Body { file: File::open(file.path()).ok()?, identity: expected.file_hash, size, wrong })
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use granary_placement::report::RefusalReason;
@@ -38,6 +39,8 @@ struct Flight {
     shown_at: Instant,
     /// When the next upstream is asked, if nothing has come.
     hedge_at: Instant,
+    /// How many files turned out wrong.
+    wrong: Arc<AtomicU32>,
     /// Whether every upstream so far said that it does not have the file.
     missing: bool,
     /// What was wrong with the first narinfo or file that was.
@@ -61,6 +64,7 @@ impl Through {
             pending: None,
             shown_at: now,
             hedge_at: now,
+            wrong: Arc::default(),
             missing: true,
             bad: None,
         };
@@ -115,7 +119,8 @@ impl Flight {
         let number = self.next;
         self.next += 1;
         self.hedge_at = Instant::now() + HEAD_START;
-        let attempt = self.through.clone().attempt(number, self.known, self.events.clone());
+        let wrong = Arc::clone(&self.wrong);
+        let attempt = self.through.clone().attempt(number, self.known, self.events.clone(), wrong);
         self.running.push((number, self.attempts.spawn(attempt)));
         true
     }
@@ -196,11 +201,13 @@ impl Flight {
                 return None;
             }
         };
-        let whole = Arc::new(Body { file, identity, size: Some(size) });
+        let wrong = self.wrong.load(Ordering::Relaxed);
+        let whole = Arc::new(Body { file, identity, size: Some(size), wrong });
         let same = self.shown == Some(number);
+        let newest = self.pending.take().filter(|_| same).map(|(body, _)| body);
         self.show.send_modify(|view| {
             // Who has read a part of this very file goes on with it, known or not.
-            let body = view.body.take().filter(|_| same).or(Some(whole));
+            let body = newest.or_else(|| view.body.take().filter(|_| same)).or(Some(whole));
             *view = View { body, visible: size, end: Some(End::Good) };
         });
         Some(obtained)

@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures::StreamExt as _;
-use http::{StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 
 /// A server that ends with the test's runtime.
 pub struct Upstream {
@@ -25,6 +25,8 @@ struct Shared {
     down: AtomicBool,
     nars: AtomicUsize,
     slow: AtomicBool,
+    /// The first bytes of the parts that were asked for.
+    parts: Mutex<Vec<usize>>,
     /// How long each request is thought about, in milliseconds.
     thought: AtomicU64,
 }
@@ -43,6 +45,7 @@ impl Upstream {
             down: AtomicBool::new(false),
             nars: AtomicUsize::new(0),
             slow: AtomicBool::new(false),
+            parts: Mutex::default(),
             thought: AtomicU64::new(0),
         });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
@@ -65,13 +68,18 @@ impl Upstream {
         self.shared.thought.store(time.as_millis().try_into().unwrap(), Ordering::Relaxed);
     }
 
+    /// From which bytes on the rest of a NAR file was asked for.
+    pub fn parts(&self) -> Vec<usize> {
+        self.shared.parts.lock().unwrap().clone()
+    }
+
     /// How many NAR files were asked for.
     pub fn nars(&self) -> usize {
         self.shared.nars.load(Ordering::Relaxed)
     }
 }
 
-async fn answer(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
+async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Response {
     if shared.down.load(Ordering::Relaxed) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
@@ -84,9 +92,23 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
     let name = uri.path().trim_start_matches('/').replace("%25", "%");
     match std::fs::read(shared.directory.join(name)) {
         Ok(bytes) if nar && shared.slow.load(Ordering::Relaxed) => stopping(bytes),
+        Ok(bytes) if nar => match headers.get(header::RANGE).and_then(rest) {
+            Some(start) => {
+                shared.parts.lock().unwrap().push(start);
+                let range = format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len());
+                let body = bytes[start..].to_vec();
+                (StatusCode::PARTIAL_CONTENT, [(header::CONTENT_RANGE, range)], body).into_response()
+            }
+            None => bytes.into_response(),
+        },
         Ok(bytes) => bytes.into_response(),
         Err(_) => StatusCode::NOT_FOUND.into_response(),
     }
+}
+
+/// Where the rest begins that is asked for.
+fn rest(range: &HeaderValue) -> Option<usize> {
+    range.to_str().ok()?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
 }
 
 /// The head, the first MiB, and then nothing.

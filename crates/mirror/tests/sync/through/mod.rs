@@ -31,6 +31,7 @@ struct Site {
     through: Through,
     refusals: Arc<Refusals>,
     tasks: TaskTracker,
+    stop: CancellationToken,
     wants: Arc<Wants>,
 }
 
@@ -50,14 +51,15 @@ impl Site {
         let (tasks, wants) = (TaskTracker::new(), Arc::<Wants>::default());
         wants.set_policies(Some(HashSet::new()));
         wants.set_channels(Some(HashSet::new()));
-        let until = (tasks.clone(), CancellationToken::new());
+        let stop = CancellationToken::new();
+        let until = (tasks.clone(), stop.clone());
         let (settings, metrics) = (PullThrough { max_size }, Arc::new(Metrics::new().unwrap()));
         let refusals = Arc::new(Refusals::new(Arc::clone(&tree), Arc::clone(&metrics)));
         let told = Told { metrics: Arc::clone(&metrics.through), refusals: Arc::clone(&refusals) };
         let fetcher = Fetcher::new(limits).unwrap();
         let (held, wanted) = (Arc::clone(&tree), Arc::clone(&wants));
         let through = Through::new(held, upstreams, &fetcher, settings, wanted, told, until).unwrap();
-        Self { directory, tree, through, refusals, tasks, wants }
+        Self { directory, tree, through, refusals, tasks, stop, wants }
     }
 
     fn path(&self) -> &Path {
