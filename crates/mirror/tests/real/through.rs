@@ -38,7 +38,7 @@ impl Scene {
         let site = Site::new(folder.path(), "through");
         let config = config(&site, &upstream.url, &corpus.key, "pullThrough: {maxSize: 1Gi}");
         let mirror = Mirror::run(site, &config);
-        let scene = Self { folder, client, artifacts, corpus, upstream, mirror };
+        let scene = Self { mirror, client, artifacts, corpus, upstream, folder };
         scene.ready().await;
         scene
     }
