@@ -147,26 +147,10 @@ impl Fetcher {
     /// The file is written, but not synced. While it is decompressed no connection is held, and while it is transferred no
     /// decoder is.
     pub async fn nar(&self, source: &Source, info: &NarInfo, path: &Path) -> Result<Verified, Fault> {
-        self.nar_into(source, info, &Target { path, growth: None }).await
-    }
-
-    /// The same, for a file that is read while it is written: `growth` tells how far it is. Nothing in it is verified
-    /// before this returns.
-    pub async fn nar_followed(
-        &self,
-        source: &Source,
-        info: &NarInfo,
-        path: &Path,
-        growth: &Arc<Growth>,
-    ) -> Result<Verified, Fault> {
-        self.nar_into(source, info, &Target { path, growth: Some(growth) }).await
-    }
-
-    async fn nar_into(&self, source: &Source, info: &NarInfo, to: &Target<'_>) -> Result<Verified, Fault> {
-        let result = self.try_nar(source, info, to, 0).await;
+        let result = self.try_nar(source, info, &Target { path, growth: None }, 0).await;
         if result.is_err() {
             // It may never have been created.
-            let _ = std::fs::remove_file(to.path);
+            let _ = std::fs::remove_file(path);
         }
         result
     }
@@ -175,15 +159,31 @@ impl Fetcher {
     /// source broke off or does not have it. Wrong bytes are fetched once more from the start, unless all of them came now; then
     /// there is no file.
     pub async fn rest_of_nar(&self, source: &Source, info: &NarInfo, path: &Path) -> Result<Verified, Fault> {
+        self.rest_into(source, info, &Target { path, growth: None }).await
+    }
+
+    /// The same, for a file that is read while it is written: `growth` tells how far it is. Nothing in it is verified
+    /// before this returns.
+    pub async fn rest_of_nar_followed(
+        &self,
+        source: &Source,
+        info: &NarInfo,
+        path: &Path,
+        growth: &Arc<Growth>,
+    ) -> Result<Verified, Fault> {
+        self.rest_into(source, info, &Target { path, growth: Some(growth) }).await
+    }
+
+    async fn rest_into(&self, source: &Source, info: &NarInfo, to: &Target<'_>) -> Result<Verified, Fault> {
         let most = Expected::from(info).most_bytes();
-        let have = std::fs::metadata(path).map_or(0, |file| file.len());
+        let have = std::fs::metadata(to.path).map_or(0, |file| file.len());
         let have = if have > most { 0 } else { have };
-        let result = self.try_nar(source, info, &Target { path, growth: None }, have).await;
+        let result = self.try_nar(source, info, to, have).await;
         let goes_on = |fault: &Fault| {
             matches!(fault.reason, RefusalReason::UpstreamUnreachable | RefusalReason::NotFound)
         };
         if result.as_ref().is_err_and(|fault| !goes_on(fault)) {
-            let _ = std::fs::remove_file(path);
+            let _ = std::fs::remove_file(to.path);
         }
         result
     }
@@ -212,6 +212,9 @@ impl Fetcher {
             // Two halves may have been of two different files.
             Err(fault) if resumed && !fault.is_transient() => {
                 tracing::info!(%url, %fault, "a resumed transfer gave wrong bytes; once more from the start");
+                if let Some(growth) = to.growth {
+                    growth.wrong();
+                }
                 self.transfer(source, &url, &expected, to, Start::Anew).await?;
                 self.check(expected, to.path).await
             }

@@ -1,5 +1,6 @@
 //! The agent in each mirror: pulls, verifies, publishes, reports, and runs nginx in front
 pub mod agent;
+mod arriving;
 pub mod capacity;
 pub mod carry;
 pub mod channels;
@@ -9,9 +10,11 @@ pub mod commands;
 pub mod config;
 pub mod extras;
 pub mod front;
+mod journal;
 pub mod map;
 pub mod metrics;
 pub mod push;
+pub mod refusals;
 pub mod retention;
 pub mod scrub;
 pub mod sync;

@@ -129,6 +129,10 @@ impl Transfer<'_> {
             Class::Whole => self.begin(&response).await?,
             Class::Part if !range.is_empty() && part_start(&response) == Some(self.received) => {
                 self.resumed = true;
+                if let Some(growth) = self.growth {
+                    let whole = response.content_range().and_then(|range| range.length);
+                    growth.announce(self.expected.file_size.or(whole));
+                }
             }
             Class::Part => {
                 self.rest = Rest::Never;

@@ -1,7 +1,7 @@
 //! The file that a transfer is written to, on a thread of its own, so that a slow disk does not hold up the network.
 
 use std::fs::File;
-use std::io::{self, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,10 +28,10 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Opens the file, or creates it, to write after its first `keep` bytes, and tells `growth` of it; what is behind them is
-    /// forgotten. A file whose growth is told begins empty.
+    /// forgotten.
     pub(super) fn create(path: &Path, keep: u64, growth: Option<Arc<Growth>>) -> Self {
         // Here and not on the thread: a transfer that is given up must not find it there after it has removed it.
-        let file = File::options().write(true).create(true).truncate(false).open(path);
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(path);
         let (steps, queue) = mpsc::channel(QUEUE);
         let run = move || run(file?, keep, queue, growth.as_deref());
         Self { steps, thread: tokio::task::spawn_blocking(run) }
@@ -73,8 +73,9 @@ fn run(
     if file.metadata()?.len() != keep {
         file.set_len(keep)?;
     }
-    file.seek(SeekFrom::Start(keep))?;
     let mut follow = Follow::begin(growth);
+    follow.after((&file).take(keep))?;
+    file.seek(SeekFrom::Start(keep))?;
     while let Some(step) = queue.blocking_recv() {
         match step {
             Step::Write(chunk) => {

@@ -120,7 +120,7 @@ mod tests {
         let hash = StorePath::parse(path).unwrap().hash_part();
         of_channels.ended(&RoundOutcome { refused: HashSet::from([hash]), ..RoundOutcome::default() });
         assert_eq!(watcher.heart.stuck(late), None);
-        let report = watcher.status.report("", Totals::default());
+        let report = watcher.status.report("", Totals::default(), &[]);
         assert!(report.policies.is_empty());
         assert_eq!((report.refused, report.refused_total), (vec![refusal], 1));
         let text = watcher.metrics.text().unwrap();
@@ -128,6 +128,6 @@ mod tests {
 
         of_channels.began();
         of_channels.ended(&RoundOutcome::default());
-        assert_eq!(watcher.status.report("", Totals::default()).refused_total, 0);
+        assert_eq!(watcher.status.report("", Totals::default(), &[]).refused_total, 0);
     }
 }

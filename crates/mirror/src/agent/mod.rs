@@ -14,6 +14,7 @@ pub mod page;
 mod probe;
 mod push;
 mod refusals;
+mod refused;
 mod scrub;
 mod server;
 mod status;
@@ -42,9 +43,10 @@ use crate::extras::{self as beside, Keeper, Pace};
 use crate::map::{Current, Doubt, Follower};
 use crate::metrics::Metrics;
 use crate::push::{Push, PushError};
+use crate::refusals::Refusals;
 use crate::retention::Retention;
 use crate::sync::Syncer;
-use crate::through::Through;
+use crate::through::{Through, Told};
 use crate::tree::{Opening, Tree, TreeError};
 use crate::wants::Wants;
 use heart::Heart;
@@ -125,27 +127,22 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let tree = Arc::new(tokio::task::spawn_blocking(move || opening.finish()).await??);
     tree.capacity().limit(config.capacity);
 
-    let syncer = Syncer::new(Arc::clone(&tree), fetcher.clone());
+    let refusals = Arc::new(Refusals::new(Arc::clone(&tree), Arc::clone(&metrics)));
+    let syncer = Syncer::new(Arc::clone(&tree), fetcher.clone()).beside(Arc::clone(&refusals));
     let wants = Arc::<Wants>::default();
     let syncer = if config.has_guests() { syncer.with_guests().telling(Arc::clone(&wants)) } else { syncer };
     let sources = Sources::new(config.name.clone(), map.clone(), config.upstreams.clone(), fetcher.clone());
     let misses = Misses::new(sources, Arc::clone(&metrics));
-    let through = config.pull_through.map(|settings| {
-        let (tree, wants, until) = (Arc::clone(&tree), Arc::clone(&wants), (tasks.clone(), stop.clone()));
-        Through::new(tree, &config.upstreams, &fetcher, settings, wants, Arc::clone(&metrics.through), until)
-    });
-    let through = through.transpose()?;
+    let told = Told { metrics: Arc::clone(&metrics.through), refusals: Arc::clone(&refusals) };
+    let through = pull_through(&config, &tree, &fetcher, &wants, told, (tasks.clone(), stop.clone()))?;
     let keeper = keeper(&config, &tree, fetcher.clone(), &metrics);
     let extras = extras::Extras::new(Arc::clone(&keeper), config.name.clone(), map.clone());
-    if let Some(through) = through.clone() {
-        tasks.spawn(through.upkeep(config.front_directory.clone()));
-    }
     let channels = open_channels(&config, &tree, fetcher, &wants).await?;
     let followed = Arc::new(Followed::new(Arc::clone(&tree), client::build(&config.limits)?));
     let every = look_every(&config);
     let wakes = scrub::Wakes::default();
     tasks.spawn(channels::run(Arc::clone(&channels), &config, Arc::clone(&watcher), &wakes, stop.clone()));
-    let push = take_pushes(&config, &keeper, &tasks, &stop)?;
+    let push = take_pushes(&config, &keeper, &refusals, &tasks, &stop)?;
     let retention = Retention::open(Arc::clone(&tree));
     let clients = (by_clients(&config), (!config.channels.is_empty()).then(|| Arc::clone(&wants)));
     let upkeep =
@@ -166,6 +163,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         placed: matches!(config.wanted, Wanted::Map(_)),
         metrics: Arc::clone(&metrics),
         push,
+        refusals,
     };
     info!(name = %config.name, directory = %config.directory.display(), agent = %config.agent, "agent started");
 
@@ -213,16 +211,33 @@ fn watch_disk(
     tasks.spawn(async move { scrub::scrub(&config, tree, told, stop).await });
 }
 
+/// What answers for more than is wanted here, if the configuration has it.
+fn pull_through(
+    config: &Config,
+    tree: &Arc<Tree>,
+    fetcher: &Fetcher,
+    wants: &Arc<Wants>,
+    told: Told,
+    until: (TaskTracker, CancellationToken),
+) -> Result<Option<Through>, FetcherError> {
+    let Some(settings) = config.pull_through else { return Ok(None) };
+    let (tree, wants, tasks) = (Arc::clone(tree), Arc::clone(wants), until.0.clone());
+    let through = Through::new(tree, &config.upstreams, fetcher, settings, wants, told, until)?;
+    tasks.spawn(through.clone().upkeep(config.front_directory.clone()));
+    Ok(Some(through))
+}
+
 /// What takes in pushes, if the configuration has it.
 fn take_pushes(
     config: &Config,
     keeper: &Arc<Keeper>,
+    refusals: &Arc<Refusals>,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<Option<Arc<Push>>, PushError> {
     let Some(settings) = config.push.clone() else { return Ok(None) };
-    let limits = &config.limits;
-    let push = Arc::new(Push::new(settings, Arc::clone(keeper), limits.decoders, limits.max_nar_size)?);
+    let (keeper, refusals, limits) = (Arc::clone(keeper), Arc::clone(refusals), &config.limits);
+    let push = Arc::new(Push::new(settings, keeper, refusals, limits.decoders, limits.max_nar_size)?);
     let (tidy, stop) = (Arc::clone(&push), stop.clone());
     tasks.spawn(async move { tidy.tidy(stop).await });
     Ok(Some(push))

@@ -31,21 +31,8 @@ pub(super) async fn put(
     let (answer, event) = push.put(request).await;
     match event {
         Event::Nothing => {}
-        Event::Published { path: _, bytes } => shared.metrics.push.published(bytes),
-        Event::Rejected(reason) => shared.metrics.push.refused(reason),
-        Event::Refused { hash, refusal } => {
-            shared.metrics.push.refused(crate::push::Reason::Invalid);
-            shared.metrics.refusal(refusal.reason);
-            shared.status.refusals(|refusals| refusals.by_policies(&refusal));
-            let tree = Arc::clone(&shared.tree);
-            let record = move || tree.put_in_quarantine(&hash, &refusal);
-            // Nobody waits for a record.
-            tokio::task::spawn_blocking(move || {
-                if let Err(error) = record() {
-                    tracing::error!(%error, "cannot write the quarantine");
-                }
-            });
-        }
+        Event::Published { bytes } => shared.metrics.push.published(bytes),
+        Event::Refused(reason) => shared.metrics.push.refused(reason),
     }
     answer
 }

@@ -1,10 +1,13 @@
 //! What was refused and still is, newest first: by the passes over the policies, and by the rounds over the mirror's own
-//! channels. Pure.
+//! channels.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use granary_placement::report::Refusal;
+
+use super::refused;
 
 /// Refusals of channels that are told of: a list can have a hundred thousand paths that nobody has.
 const MOST: usize = 256;
@@ -16,6 +19,8 @@ struct Told {
     number: u64,
     /// The round in which it was last refused.
     round: u64,
+    /// When it came up; `None`: not in a pass that was watched.
+    at: Option<Instant>,
     refusal: Refusal,
 }
 
@@ -43,13 +48,15 @@ impl Refusals {
 
     /// The pass over the policies has ended: these stand, and no others.
     pub(super) fn pass_ended(&mut self, standing: &[Refusal]) {
-        let before: HashMap<&str, u64> =
-            self.policies.iter().map(|told| (told.refusal.store_path.as_str(), told.number)).collect();
+        let before: HashMap<&str, (u64, Option<Instant>)> = self
+            .policies
+            .iter()
+            .map(|told| (told.refusal.store_path.as_str(), (told.number, told.at)))
+            .collect();
         // In the order in which they came up; the pass itself sorts them by path.
-        let told = |refusal: &Refusal| Told {
-            number: before.get(refusal.store_path.as_str()).copied().unwrap_or_default(),
-            round: 0,
-            refusal: refusal.clone(),
+        let told = |refusal: &Refusal| {
+            let (number, at) = before.get(refusal.store_path.as_str()).copied().unwrap_or_default();
+            Told { number, round: 0, at, refusal: refusal.clone() }
         };
         self.policies = standing.iter().map(told).collect();
     }
@@ -78,13 +85,13 @@ impl Refusals {
         self.round += 1;
     }
 
-    /// The newest, each path once.
-    pub(super) fn newest(&self, most: usize) -> Vec<Refusal> {
+    /// Newest first, each path once.
+    pub(super) fn newest_first(&self) -> Vec<refused::Told<'_>> {
         let mut all: Vec<&Told> = self.policies.iter().chain(&self.channels).collect();
         all.sort_by_key(|told| Reverse(told.number));
         let mut seen = HashSet::new();
         all.retain(|told| seen.insert(&told.refusal.store_path));
-        all.into_iter().take(most).map(|told| told.refusal.clone()).collect()
+        all.into_iter().map(|told| (told.at, &told.refusal)).collect()
     }
 
     /// How many.
@@ -99,7 +106,7 @@ impl Refusals {
 
     fn told(&mut self, refusal: &Refusal) -> Told {
         self.count += 1;
-        Told { number: self.count, round: self.round, refusal: refusal.clone() }
+        Told { number: self.count, round: self.round, at: Some(Instant::now()), refusal: refusal.clone() }
     }
 }
 
@@ -119,7 +126,8 @@ mod tests {
     }
 
     fn told(refusals: &Refusals) -> (String, u64) {
-        (refusals.newest(20).iter().map(|it| it.store_path.as_str()).collect(), refusals.count())
+        let newest = refusals.newest_first();
+        (newest.iter().map(|(_, it)| it.store_path.as_str()).collect(), refusals.count())
     }
 
     #[test]
@@ -152,6 +160,6 @@ mod tests {
         }
         refusals.round_ended(1000, false);
         assert_eq!((refusals.channels.len(), refusals.count()), (MOST, 1000));
-        assert_eq!(refusals.newest(1)[0].store_path, "999");
+        assert_eq!(refusals.newest_first()[0].1.store_path, "999");
     }
 }

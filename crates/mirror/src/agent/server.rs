@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::map::Current;
 use crate::metrics::Metrics;
 use crate::push::Push;
+use crate::refusals::Refusals;
 use crate::through::Through;
 use crate::tree::Tree;
 
@@ -54,11 +55,14 @@ pub(super) struct Shared {
     pub placed: bool,
     pub metrics: Arc<Metrics>,
     pub push: Option<Arc<Push>>,
+    /// What was refused of what clients asked for and pushed.
+    pub refusals: Arc<Refusals>,
 }
 
 impl Shared {
     pub(super) fn report(&self) -> Report {
-        let report = self.status.report(self.tree.id(), self.tree.totals());
+        let clients = self.refusals.standing();
+        let report = self.status.report(self.tree.id(), self.tree.totals(), &clients);
         Report { channels: self.channels(), ..report }
     }
 

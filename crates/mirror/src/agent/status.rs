@@ -3,13 +3,13 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use granary_placement::MirrorName;
-use granary_placement::report::{
-    CertificateReport, MAX_REFUSED, PolicyReport, Report, Upkeep, UpstreamReport,
-};
+use granary_placement::report::{CertificateReport, PolicyReport, Report, Upkeep, UpstreamReport};
 use jiff::Timestamp;
 
 use super::activity::{Activity, LastPass};
 use super::refusals::Refusals;
+use super::refused;
+use crate::refusals::Standing;
 use crate::sync::{Job, PassOutcome};
 use crate::tree::Totals;
 
@@ -125,10 +125,13 @@ impl Status {
         self.inner().front_trouble.clone()
     }
 
-    /// `disk` and `totals` are the tree's word about itself.
-    pub(super) fn report(&self, disk: &str, totals: Totals) -> Report {
+    /// `disk` and `totals` are the tree's word about itself; `clients`: what was refused of what clients asked for and
+    /// pushed, newest first.
+    pub(super) fn report(&self, disk: &str, totals: Totals, clients: &[Standing]) -> Report {
         let Totals { artifacts, bytes, newest } = totals;
         let inner = self.inner();
+        let (refused, refused_total) =
+            refused::newest(&inner.refused.newest_first(), inner.refused.count(), clients);
         Report {
             mirror: self.mirror.clone(),
             disk: disk.into(),
@@ -138,8 +141,8 @@ impl Status {
             bytes,
             verified_at: newest.map(|time| time.to_string()),
             policies: inner.policies.clone(),
-            refused: inner.refused.newest(MAX_REFUSED),
-            refused_total: inner.refused.count(),
+            refused,
+            refused_total,
             front_ready: inner.front_trouble.is_none(),
             upstreams: inner.upstreams.clone(),
             certificate: inner.certificate.clone(),
@@ -171,7 +174,7 @@ pub(super) fn unresolved(name: &str) -> PolicyReport {
 
 #[cfg(test)]
 mod tests {
-    use granary_placement::report::{Refusal, RefusalReason};
+    use granary_placement::report::{MAX_REFUSED, Refusal, RefusalReason};
 
     use super::*;
     use crate::sync::{Assigned, PolicyJob, Roots};
@@ -208,11 +211,11 @@ mod tests {
         status.end(&PassOutcome { policies: vec![synced("a"), synced("b")], ..PassOutcome::default() });
         status.begin(1, &job(&["a", "b"]), false);
         assert!(
-            status.report("", Totals::default()).policies.iter().all(|policy| policy.synced),
+            status.report("", Totals::default(), &[]).policies.iter().all(|policy| policy.synced),
             "the same again"
         );
         status.begin(2, &job(&["b", "c"]), true);
-        let report = status.report("", Totals::default());
+        let report = status.report("", Totals::default(), &[]);
         assert_eq!(report.epoch, 2);
         let seen: Vec<_> = report.policies.iter().map(|p| (p.name.as_str(), p.verified, p.synced)).collect();
         assert_eq!(seen, [("b", 7, false), ("c", 0, false)]);
@@ -225,7 +228,7 @@ mod tests {
             status.refusals(|refusals| refusals.by_policies(&refusal(path)));
         }
         let paths = |status: &Status| {
-            let report = status.report("", Totals::default());
+            let report = status.report("", Totals::default(), &[]);
             assert_eq!(report.refused_total, report.refused.len() as u64);
             report.refused.iter().map(|refusal| refusal.store_path.clone()).collect::<Vec<_>>()
         };
@@ -241,7 +244,7 @@ mod tests {
         for number in 0..30 {
             status.refusals(|refusals| refusals.by_policies(&refusal(&number.to_string())));
         }
-        let report = status.report("", Totals::default());
+        let report = status.report("", Totals::default(), &[]);
         assert_eq!((report.refused.len(), report.refused_total), (MAX_REFUSED, 30));
         assert_eq!(report.refused[0].store_path, "29");
     }
@@ -252,6 +255,6 @@ mod tests {
         assert!(status.not_ready().is_some());
         status.front(None);
         assert_eq!(status.not_ready(), None);
-        assert!(status.report("", Totals::default()).front_ready);
+        assert!(status.report("", Totals::default(), &[]).front_ready);
     }
 }

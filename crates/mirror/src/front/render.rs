@@ -58,7 +58,9 @@ const ABSENT_LOCATION: &str = "
             proxy_read_timeout 30s;
             # An agent that is away knows nothing of what may be had. A 5xx would fail the whole build of a Nix before 2.32;
             # at a 404 a client goes to its next substituter, and asks here again in an hour.
-            error_page 502 504 = @no_narinfo;
+            error_page 502 = @no_narinfo;
+            # One that takes too long may find it yet: as when an upstream does not answer.
+            error_page 504 = @away;
         }
 
 ";

@@ -1,7 +1,11 @@
 //! NAR files that wait for their narinfo, and what came before the narinfo with them.
+//!
+//! How long one has waited is counted from sweep to sweep, and never read from a clock on the wall, which may jump by a year or
+//! start in 1970. Over a restart the count is kept as the time of the file, after 1970.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -16,6 +20,8 @@ use crate::tree::TreeError;
 const MOST: usize = 10_000;
 /// How long one may wait.
 const AGE: Duration = Duration::from_hours(24);
+/// The most that the time between two sweeps counts for.
+const LONGEST_STEP: Duration = Duration::from_hours(1);
 /// The ending of a file that is not whole; no name of a client may have it.
 const PART: &str = ".part";
 
@@ -29,6 +35,8 @@ pub(super) struct Incoming {
 #[derive(Debug, Default)]
 pub(super) struct State {
     waiting: HashMap<String, Waiting>,
+    /// When the last sweep was.
+    swept: Option<Duration>,
     /// Bytes that are reserved by uploads in work.
     pub(super) reserved: u64,
     /// Names the next part.
@@ -38,7 +46,8 @@ pub(super) struct State {
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     size: u64,
-    since: SystemTime,
+    /// How long, as far as that was counted.
+    age: Duration,
 }
 
 impl State {
@@ -49,13 +58,13 @@ impl State {
 
     /// A file waits from now on.
     pub(super) fn waits(&mut self, name: &str, size: u64) {
-        self.waiting.insert(name.to_owned(), Waiting { size, since: SystemTime::now() });
+        self.waiting.insert(name.to_owned(), Waiting { size, age: Duration::ZERO });
     }
 }
 
 impl Incoming {
     /// Makes the directory, or finds out what waits in it. What is not whole is removed.
-    pub(super) fn open(directory: PathBuf, now: SystemTime) -> Result<Self, TreeError> {
+    pub(super) fn open(directory: PathBuf) -> Result<Self, TreeError> {
         fs::create_dir_all(&directory).map_err(TreeError::io("create the directory", &directory))?;
         let mut state = State::default();
         for entry in fs::read_dir(&directory).map_err(TreeError::io("list", &directory))? {
@@ -65,15 +74,13 @@ impl Incoming {
             let meta = entry.metadata().map_err(TreeError::io("read", &entry.path()))?;
             match name {
                 Some(name) if meta.is_file() => {
-                    let since = meta.modified().unwrap_or(now);
-                    state.waiting.insert(name, Waiting { size: meta.len(), since });
+                    let age = age_of(meta.modified());
+                    state.waiting.insert(name, Waiting { size: meta.len(), age });
                 }
                 _ => remove(&entry.path()),
             }
         }
-        let incoming = Self { directory, state: Arc::new(Mutex::new(state)) };
-        incoming.sweep(now);
-        Ok(incoming)
+        Ok(Self { directory, state: Arc::new(Mutex::new(state)) })
     }
 
     /// Begins an upload, of which `length` bytes are announced, if it fits into what of `quota` is not used.
@@ -99,6 +106,7 @@ impl Incoming {
     pub(super) fn keep(&self, name: &str, from: &Path, size: u64) -> Result<(), Refused> {
         self.may_wait(name)?;
         let mut state = self.state();
+        set_age(from, Duration::ZERO).map_err(Refused::disk)?;
         fs::rename(from, self.directory.join(name)).map_err(Refused::disk)?;
         state.waits(name, size);
         Ok(())
@@ -108,7 +116,8 @@ impl Incoming {
     pub(super) fn mark(&self, name: &str) -> Result<(), Refused> {
         self.may_wait(name)?;
         let mut state = self.state();
-        fs::write(self.directory.join(name), "").map_err(Refused::disk)?;
+        let path = self.directory.join(name);
+        fs::write(&path, "").and_then(|()| set_age(&path, Duration::ZERO)).map_err(Refused::disk)?;
         state.waits(name, 0);
         Ok(())
     }
@@ -123,7 +132,7 @@ impl Incoming {
     }
 
     /// Gives the file that waits under `name` to the caller, at `to`; whether there was one.
-    pub(super) fn take(&self, name: &str, to: &Path) -> std::io::Result<bool> {
+    pub(super) fn take(&self, name: &str, to: &Path) -> io::Result<bool> {
         let mut state = self.state();
         if state.waiting.remove(name).is_none() {
             return Ok(false);
@@ -141,14 +150,20 @@ impl Incoming {
         waited
     }
 
-    /// Removes what has waited too long.
-    pub(super) fn sweep(&self, now: SystemTime) {
+    /// Removes what has waited too long; `now` is time since the program started.
+    pub(super) fn sweep(&self, now: Duration) {
         let directory = &self.directory;
-        self.state().waiting.retain(|name, waiting| {
-            let old = now.duration_since(waiting.since).is_ok_and(|age| age >= AGE);
+        let mut state = self.state();
+        let step = state.swept.map_or(Duration::ZERO, |last| now.saturating_sub(last).min(LONGEST_STEP));
+        state.swept = Some(now);
+        state.waiting.retain(|name, waiting| {
+            waiting.age = waiting.age.saturating_add(step);
+            let (path, old) = (directory.join(name), waiting.age >= AGE);
             if old {
                 tracing::info!(name, bytes = waiting.size, "an upload that was never completed is removed");
-                remove(&directory.join(name));
+                remove(&path);
+            } else if let Err(error) = set_age(&path, waiting.age) {
+                tracing::debug!(%error, name, "how long it has waited is not kept");
             }
             !old
         });
@@ -169,6 +184,17 @@ fn is_nar_name(name: &str) -> bool {
     is_file_name(name) && !name.ends_with(PART)
 }
 
+/// Keeps how long a file has waited.
+pub(super) fn set_age(path: &Path, age: Duration) -> io::Result<()> {
+    File::options().write(true).open(path)?.set_modified(SystemTime::UNIX_EPOCH + age)
+}
+
+/// How long a file has waited, by its time. One that is no such age is of a clock: a crash came before [`set_age`].
+fn age_of(modified: io::Result<SystemTime>) -> Duration {
+    let age = modified.ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    age.filter(|age| *age <= AGE).unwrap_or_default()
+}
+
 fn remove(path: &Path) {
     if let Err(error) = fs::remove_file(path) {
         tracing::warn!(%error, path = %path.display(), "cannot remove an upload");
@@ -186,7 +212,7 @@ mod tests {
     }
 
     fn incoming(directory: &Path) -> Incoming {
-        Incoming::open(directory.join("incoming"), SystemTime::now()).unwrap()
+        Incoming::open(directory.join("incoming")).unwrap()
     }
 
     fn files(incoming: &Incoming) -> Vec<String> {
@@ -199,7 +225,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let incoming = incoming(temp.path());
         let part = incoming.begin("a.nar", Some(3), 10).unwrap();
-        let error = std::io::Error::other("cut");
+        let error = io::Error::other("cut");
         let cut = futures::stream::iter([Ok(bytes::Bytes::from("ab")), Err(error)]);
         write(part, Body::from_stream(cut)).await.unwrap_err();
         assert!(files(&incoming).is_empty());
@@ -209,7 +235,7 @@ mod tests {
 
         // A restart: what is whole is still there, what was in the middle is not.
         fs::write(incoming.directory.join("9.part"), "half").unwrap();
-        let incoming = Incoming::open(incoming.directory, SystemTime::now()).unwrap();
+        let incoming = Incoming::open(incoming.directory).unwrap();
         assert_eq!(files(&incoming), ["a.nar"]);
         let to = temp.path().join("taken");
         assert!(incoming.take("a.nar", &to).unwrap() && !incoming.take("a.nar", &to).unwrap());
@@ -240,11 +266,43 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let incoming = incoming(temp.path());
         write(incoming.begin("a.nar", None, 10).unwrap(), "a").await.unwrap();
-        incoming.sweep(SystemTime::now() + AGE - Duration::from_mins(1));
+        let hours = |incoming: &Incoming, hours: std::ops::RangeInclusive<u64>| {
+            hours.for_each(|hour| incoming.sweep(Duration::from_hours(hour)));
+        };
+        hours(&incoming, 0..=13);
+        // A restart: what was counted is kept, and nothing is counted meanwhile.
+        let incoming = Incoming::open(incoming.directory).unwrap();
+        hours(&incoming, 7..=17);
         assert_eq!(files(&incoming), ["a.nar"]);
-        incoming.sweep(SystemTime::now() + AGE);
+        hours(&incoming, 18..=18);
         assert!(files(&incoming).is_empty());
         assert!(incoming.begin("a.part", None, 10).is_err(), "our own ending");
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_jumps_removes_nothing() {
+        let temp = tempfile::tempdir().unwrap();
+        let incoming = incoming(temp.path());
+        write(incoming.begin("a.nar", None, 10).unwrap(), "a").await.unwrap();
+        let year = Duration::from_hours(365 * 24);
+        for now in [Duration::ZERO, year, Duration::ZERO, year] {
+            incoming.sweep(now);
+        }
+        assert_eq!(files(&incoming), ["a.nar"], "two hours at most");
+        // What a crash left with the time of a clock: of 1970, of last year, of next year.
+        for time in [Duration::ZERO, year * 54, year * 60] {
+            let path = incoming.directory.join("a.nar");
+            File::options()
+                .write(true)
+                .open(path)
+                .unwrap()
+                .set_modified(SystemTime::UNIX_EPOCH + time)
+                .unwrap();
+            let incoming = Incoming::open(incoming.directory.clone()).unwrap();
+            incoming.sweep(Duration::ZERO);
+            incoming.sweep(year);
+            assert_eq!(files(&incoming), ["a.nar"], "{time:?}");
+        }
     }
 
     #[tokio::test]
@@ -260,7 +318,7 @@ mod tests {
         incoming.mark("debug~a.nar").unwrap();
         assert!(incoming.reserve(3, 10).is_err(), "it counts");
         fs::write(incoming.directory.join("other~a"), "x").unwrap();
-        let incoming = Incoming::open(incoming.directory, SystemTime::now()).unwrap();
+        let incoming = Incoming::open(incoming.directory).unwrap();
         assert!(incoming.reserve(3, 10).is_err() && incoming.reserve(2, 10).is_ok());
         assert!(incoming.discard("debug~a.nar") && !incoming.discard("debug~a.nar"));
         assert!(incoming.take("listing~a", &from).unwrap());

@@ -30,16 +30,20 @@ mod tokens;
 mod turns;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use granary_nix::{HashPart, NarInfo, StorePath};
+use granary_fetch::Fault;
+use granary_nix::{HashPart, NarInfo};
+use granary_placement::report::Refusal;
 use http::{Method, Request, Response, StatusCode, header};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::extras::Keeper;
+use crate::journal;
+use crate::refusals::{Bad, Refusals};
 use crate::tree::{Tree, TreeError};
 use beside::Taken;
 use incoming::Incoming;
@@ -77,6 +81,7 @@ pub struct Push {
     tree: Arc<Tree>,
     /// What is checked of the files beside artifacts, and makes some of them.
     keeper: Arc<Keeper>,
+    refusals: Arc<Refusals>,
     incoming: Incoming,
     ledger: Ledger,
     uploads: Semaphore,
@@ -93,36 +98,28 @@ pub struct Push {
 pub enum Event {
     /// An artifact is published.
     Published {
-        /// Its path.
-        path: StorePath,
         /// Bytes of its NAR file.
         bytes: u64,
     },
-    /// An artifact is refused for what it is.
-    Refused {
-        /// Its hash part.
-        hash: HashPart,
-        /// What and why.
-        refusal: granary_placement::report::Refusal,
-    },
     /// A request is refused.
-    Rejected(Reason),
+    Refused(Reason),
     /// Nothing that counts.
     Nothing,
 }
 
 impl Push {
-    /// Into the tree of `keeper`, which says what is kept beside artifacts.
+    /// Into the tree of `keeper`, which says what is kept beside artifacts; `refusals` is told of artifacts that are refused.
     pub fn new(
         settings: Settings,
         keeper: Arc<Keeper>,
+        refusals: Arc<Refusals>,
         decoders: usize,
         max_nar_size: Option<u64>,
     ) -> Result<Self, PushError> {
         let tokens = Tokens::open(&settings.token_file)?;
         let tree = Arc::clone(keeper.tree());
         let ledger = Ledger::open(Arc::clone(&tree))?;
-        let incoming = Incoming::open(tree.layout().incoming(), SystemTime::now())?;
+        let incoming = Incoming::open(tree.layout().incoming())?;
         let (uploads, decoders) = (Semaphore::new(UPLOADS), Semaphore::new(decoders.max(1)));
         let publishing = tokio::sync::Mutex::default();
         let turns = Turns::default();
@@ -131,6 +128,7 @@ impl Push {
             tokens,
             tree,
             keeper,
+            refusals,
             incoming,
             ledger,
             uploads,
@@ -148,7 +146,7 @@ impl Push {
         let Some(who) = self.tokens.who(parts.headers.get(header::AUTHORIZATION)) else {
             warn!(path, "a push without a token that is known is refused");
             let refused = Refused::unauthorized();
-            let event = Event::Rejected(refused.reason());
+            let event = Event::Refused(refused.reason());
             return (refused.answer(body), event);
         };
         let result = match Upload::of(&Method::PUT, &path) {
@@ -178,7 +176,7 @@ impl Push {
             Ok(()) => (empty(StatusCode::OK), Event::Nothing),
             Err((refused, body)) => {
                 warn!(who, path, reason = refused.message(), "a push is refused");
-                let event = Event::Rejected(refused.reason());
+                let event = Event::Refused(refused.reason());
                 (refused.answer(body), event)
             }
         }
@@ -214,6 +212,7 @@ impl Push {
     }
 
     async fn narinfo(&self, who: &str, hash: HashPart, text: &[u8]) -> (Response<Body>, Event) {
+        let began = Instant::now();
         let admitted = self.admit(who, hash, text).await;
         // A narinfo that was sent under another's name says nothing about the files that it names.
         let pushed = NarInfo::parse(text).ok().filter(|info| info.store_path.hash_part() == hash);
@@ -222,34 +221,51 @@ impl Push {
         }
         match admitted {
             Ok(admit::Admitted::Published { path, bytes }) => {
-                info!(who, %path, bytes, "pushed and published");
-                (empty(StatusCode::CREATED), Event::Published { path, bytes })
+                journal::published(&path, bytes, &source(who), began.elapsed());
+                (empty(StatusCode::CREATED), Event::Published { bytes })
             }
             Ok(admit::Admitted::Known) => (empty(StatusCode::OK), Event::Nothing),
             Err(refused) => {
-                warn!(who, %hash, reason = refused.message(), "a pushed artifact is refused");
+                self.tell(hash, pushed.as_ref(), &refused, who, began.elapsed());
                 if let Some(pushed) = pushed.filter(|_| refused.is_final()) {
                     self.detach(&pushed);
                     if let Some(name) = pushed.url.strip_prefix("nar/") {
                         self.incoming.discard(name);
                     }
                 }
-                let event = match refused.refusal(&hash, who) {
-                    Some(refusal) => Event::Refused { hash, refusal },
-                    None => Event::Rejected(refused.reason()),
-                };
+                let event = Event::Refused(refused.reason());
                 (refused.answer(Body::empty()), event)
             }
         }
     }
 
+    /// An artifact is refused, of which this narinfo was pushed, if it could be read.
+    fn tell(&self, hash: HashPart, pushed: Option<&NarInfo>, refused: &Refused, who: &str, took: Duration) {
+        let path = pushed.map_or_else(|| hash.to_string(), |info| info.store_path.to_string());
+        if let Some(Fault { reason, message }) = refused.fault() {
+            let (reason, message) = (*reason, message.clone());
+            let refusal = Refusal { store_path: path, reason, message, source: source(who) };
+            self.refusals.refuse(hash, Bad::Nar, refusal, took);
+        } else {
+            let reason = refused.reason().label();
+            journal::refused(path, reason, refused.message(), &source(who), took, false);
+        }
+    }
+
     /// Removes what nobody completed, until `stop`.
     pub async fn tidy(&self, stop: CancellationToken) {
+        let began = Instant::now();
+        self.incoming.sweep(Duration::ZERO);
         while tokio::time::timeout(SWEEP, stop.cancelled()).await.is_err() {
-            self.incoming.sweep(SystemTime::now());
+            self.incoming.sweep(began.elapsed());
             self.ledger.sweep();
         }
     }
+}
+
+/// Where what a client pushed comes from.
+fn source(who: &str) -> String {
+    format!("push by {who}")
 }
 
 fn empty(status: StatusCode) -> Response<Body> {
@@ -275,9 +291,11 @@ mod tests {
             Settings { token_file, max_size: 1 << 20, public_keys: granary_nix::PublicKeys::default() };
         let _ = rustls::crypto::ring::default_provider().install_default();
         let fetcher = granary_fetch::Fetcher::new(granary_fetch::Limits::default()).unwrap();
-        let metrics = crate::metrics::Metrics::new().unwrap().extras().clone();
-        let keeper = Keeper::new(tree, fetcher, crate::config::Extras::default(), Vec::new(), metrics);
-        Push::new(settings, Arc::new(keeper), 1, None).unwrap()
+        let metrics = Arc::new(crate::metrics::Metrics::new().unwrap());
+        let (extras, counted) = (crate::config::Extras::default(), metrics.extras().clone());
+        let refusals = Arc::new(Refusals::new(Arc::clone(&tree), metrics));
+        let keeper = Keeper::new(tree, fetcher, extras, Vec::new(), counted);
+        Push::new(settings, Arc::new(keeper), refusals, 1, None).unwrap()
     }
 
     fn nar(token: &str, body: &'static str) -> Request<Body> {
@@ -292,7 +310,7 @@ mod tests {
         push.tree.capacity().limit(Some(Rules { max_size: Some(2), keep_free: 0 }));
         let (answer, event) = push.put(nar(TOKEN, "abc")).await;
         assert_eq!(answer.status(), StatusCode::INSUFFICIENT_STORAGE);
-        assert!(matches!(event, Event::Rejected(Reason::Disk)));
+        assert!(matches!(event, Event::Refused(Reason::Disk)));
         push.tree.capacity().limit(None);
         assert_eq!(push.put(nar(TOKEN, "abc")).await.0.status(), StatusCode::CREATED);
     }
@@ -304,7 +322,7 @@ mod tests {
         let (answer, event) = push.put(nar("0123456789abcdef0123456789abcdee", "abc")).await;
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
         assert!(answer.headers().contains_key(header::WWW_AUTHENTICATE));
-        assert!(matches!(event, Event::Rejected(Reason::Unauthorized)));
+        assert!(matches!(event, Event::Refused(Reason::Unauthorized)));
         assert_eq!(std::fs::read_dir(push.tree.layout().incoming()).unwrap().count(), 0);
     }
 }

@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::BodyDataStream;
 use futures::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;
 
 use super::body::{SILENCE, cut, silent};
-use super::incoming::State;
+use super::incoming::{State, set_age};
 use super::quota::{Reservation, lock};
 use super::refused::Refused;
 
@@ -42,6 +43,7 @@ impl Part {
         }
         file.flush().await.map_err(Refused::disk)?;
         drop(file);
+        set_age(&self.path, Duration::ZERO).map_err(Refused::disk)?;
         let mut state = lock(&self.state);
         fs::rename(&self.path, self.directory.join(&self.name)).map_err(Refused::disk)?;
         state.waits(&self.name, length);

@@ -8,8 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use futures::StreamExt as _;
 use granary_fetch::Fault;
-use granary_nix::HashPart;
-use granary_placement::report::{Refusal, RefusalReason};
+use granary_placement::report::RefusalReason;
 use http::{HeaderValue, Response, StatusCode, header};
 
 /// How long the rest of a refused body is read, so that the answer gets through to a client that is still sending.
@@ -86,7 +85,7 @@ pub(super) struct Refused {
     reason: Reason,
     message: String,
     /// What is wrong with the artifact.
-    fault: Option<RefusalReason>,
+    fault: Option<Fault>,
 }
 
 impl Refused {
@@ -137,7 +136,8 @@ impl Refused {
 
     /// Whether the same narinfo will be refused again, whatever else comes, so that its NAR file need not wait any longer.
     pub(super) fn is_final(&self) -> bool {
-        let awaits = matches!(self.fault, Some(RefusalReason::MissingReference | RefusalReason::NotFound));
+        let fault = self.fault.as_ref().map(|fault| fault.reason);
+        let awaits = matches!(fault, Some(RefusalReason::MissingReference | RefusalReason::NotFound));
         !awaits && matches!(self.reason, Reason::Invalid | Reason::Conflict | Reason::TooLarge)
     }
 
@@ -145,10 +145,9 @@ impl Refused {
         &self.message
     }
 
-    /// For the report and the quarantine, if it is about what the artifact is.
-    pub(super) fn refusal(&self, hash: &HashPart, who: &str) -> Option<Refusal> {
-        let (reason, message) = (self.fault?, self.message.clone());
-        Some(Refusal { store_path: hash.to_string(), reason, message, source: format!("push by {who}") })
+    /// What is wrong with the artifact, if it is that.
+    pub(super) fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
     }
 
     /// The answer. The rest of the request's body is read on for a while.
@@ -187,11 +186,12 @@ impl Refused {
 }
 
 impl From<Fault> for Refused {
-    fn from(Fault { reason, message }: Fault) -> Self {
-        if reason == RefusalReason::Disk {
-            return Self::disk(message);
+    fn from(fault: Fault) -> Self {
+        if fault.reason == RefusalReason::Disk {
+            return Self::disk(fault.message);
         }
-        Self { reason: Reason::Invalid, message: format!("{reason}: {message}"), fault: Some(reason) }
+        let message = format!("{}: {}", fault.reason, fault.message);
+        Self { reason: Reason::Invalid, message, fault: Some(fault) }
     }
 }
 
@@ -203,8 +203,7 @@ mod tests {
     async fn nix_shows_the_words_and_does_not_try_again_what_will_not_change() {
         let fault = Fault::new(RefusalReason::Unsigned, "x\n".repeat(2000));
         let refused = Refused::from(fault);
-        let hash = "00bgd045z0d4icpbc2yyz4gx48ak44la".parse().unwrap();
-        assert_eq!(refused.refusal(&hash, "ci").unwrap().source, "push by ci");
+        assert_eq!(refused.fault().unwrap().reason, RefusalReason::Unsigned);
         let answer = refused.answer(Body::empty());
         assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY);
         let text = axum::body::to_bytes(answer.into_body(), 5000).await.unwrap();
@@ -213,6 +212,6 @@ mod tests {
             let passes = matches!(reason, Reason::Busy | Reason::Disk);
             assert_eq!(reason.status().is_server_error(), passes, "{reason:?}");
         }
-        assert!(Refused::disk("full").refusal(&hash, "ci").is_none());
+        assert!(Refused::disk("full").fault().is_none());
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use granary_nix::{HashPart, NarInfo, Trust};
 use granary_placement::report::{CatalogReport, Refusal};
 
+use crate::refusals::Refusals;
 use crate::wants::Wants;
 
 /// The first pause after a repeated refusal.
@@ -37,6 +38,8 @@ pub(super) struct Memory {
     pub(super) scope: Scope,
     /// Who is told what the policies want.
     pub(super) wants: Option<Arc<Wants>>,
+    /// What is refused beside what the policies want: its records stay.
+    pub(super) refusals: Option<Arc<Refusals>>,
     /// What was refused and has not been published since.
     refused: HashMap<HashPart, Standing>,
     /// What each policy's report said last.

@@ -29,6 +29,7 @@ use granary_fetch::Fetcher;
 use granary_nix::HashPart;
 use tokio::sync::Mutex;
 
+use crate::refusals::Refusals;
 use crate::tree::Tree;
 use crate::wants::Wants;
 use memory::{Memory, Scope};
@@ -62,6 +63,13 @@ impl Syncer {
     #[must_use]
     pub fn telling(mut self, wants: Arc<Wants>) -> Self {
         self.memory.get_mut().wants = Some(wants);
+        self
+    }
+
+    /// The same, and the records of these refusals are left alone.
+    #[must_use]
+    pub fn beside(mut self, refusals: Arc<Refusals>) -> Self {
+        self.memory.get_mut().refusals = Some(refusals);
         self
     }
 

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use granary_fetch::{Expected, Fault, Fetcher, Source, SourceKind, Verified};
-use granary_nix::{Hash, NarInfo, StorePath};
+use granary_fetch::{Fault, Fetcher, Source, SourceKind, Verified};
+use granary_nix::{NarInfo, StorePath};
 use granary_placement::report::RefusalReason;
 
 use super::plan::Blame;
+use crate::arriving::file_for;
 use crate::tree::{TempFile, Tree};
-
-/// NAR files that may have so many bytes are kept when they come in part.
-const WORTH_KEEPING: u64 = 1 << 20;
 
 /// What a pass works with; cheap to clone.
 #[derive(Clone, Debug)]
@@ -150,15 +148,7 @@ impl Context {
                 format!("it holds another build: NarHash {}, not {}", info.nar_hash, wanted.info.nar_hash);
             return Err(Fault::new(RefusalReason::NarHash, message));
         }
-        let (expected, source_url) = (Expected::from(&*info), source.url.to_string());
-        if expected.most_bytes() < WORTH_KEEPING {
-            let file = self.tree.temp();
-            let verified = self.fetcher.nar(source, &info, file.path()).await?;
-            return Ok(Some(Obtained { info, verified, file, source: source_url }));
-        }
-        let (tree, key) = (Arc::clone(&self.tree), identity(source, &info));
-        let file = tokio::task::spawn_blocking(move || tree.partial(&key)).await;
-        let file = file.map_err(|error| Fault::new(RefusalReason::Disk, error.to_string()))?;
+        let file = file_for(&self.tree, source, &info).await?;
         let verified = match self.fetcher.rest_of_nar(source, &info, file.path()).await {
             // A disk that is full must not stay so for what cannot be completed on it.
             Err(fault) if fault.reason == RefusalReason::Disk => {
@@ -167,16 +157,8 @@ impl Context {
             }
             result => result?,
         };
-        Ok(Some(Obtained { info, verified, file, source: source_url }))
+        Ok(Some(Obtained { info, verified, file, source: source.url.to_string() }))
     }
-}
-
-/// What tells the bytes of a NAR file from all others: its FileHash, wherever it comes from. Without one, only the same URL of
-/// the same source may have the same bytes.
-fn identity(source: &Source, info: &NarInfo) -> Hash {
-    let NarInfo { url, compression, nar_hash, .. } = info;
-    info.file_hash
-        .unwrap_or_else(|| Hash::of(format!("{}\n{url}\n{compression}\n{nar_hash}", source.url).as_bytes()))
 }
 
 #[cfg(test)]

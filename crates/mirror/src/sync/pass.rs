@@ -18,6 +18,7 @@ use super::plan::{self, Blame};
 use super::pull::{self, Got, Order, Pulled};
 use super::report::{PolicyState, Refusals, passes, refused};
 use super::resolve::{Closure, resolve};
+use crate::journal;
 use crate::tree::{Tree, TreeError};
 
 /// How often the observer is told of progress, at most.
@@ -200,7 +201,7 @@ impl<'p> Pass<'p> {
         let hash = path.hash_part();
         match result {
             Ok(Some(Got { bytes, source })) => {
-                tracing::info!(%path, bytes, source, seconds = took.as_secs_f64(), "published");
+                journal::published(&path, bytes, &source, took);
                 self.memory.accept(&hash);
                 self.outcome.published += 1;
                 self.outcome.published_bytes += bytes;
@@ -228,14 +229,9 @@ impl<'p> Pass<'p> {
     fn refuse(&mut self, path: &StorePath, problem: &Problem, transient: bool, bytes: bool, took: Duration) {
         let refused = refused(path, &problem.fault, &problem.source, transient);
         let again = self.memory.refuse(path.hash_part(), &refused.refusal, bytes, Instant::now());
-        let (reason, fault, source, seconds) =
-            (problem.fault.reason, &problem.fault, &problem.source, took.as_secs_f64());
+        let (reason, fault, source) = (problem.fault.reason, &problem.fault, &problem.source);
         // That there is no room is told once, and not for each.
-        if again || reason == RefusalReason::NoSpace {
-            tracing::debug!(%path, %reason, %fault, source, seconds, "still refused");
-        } else {
-            tracing::warn!(%path, %reason, %fault, source, seconds, "refused");
-        }
+        journal::refused(path, reason, fault, source, took, again || reason == RefusalReason::NoSpace);
         self.observer.refused(&refused.refusal, again);
         self.refusals.insert(path.hash_part(), refused);
     }
@@ -319,9 +315,11 @@ impl<'p> Pass<'p> {
             refused.extend(others.iter().flat_map(|others| others.iter()));
             others.is_some()
         });
+        let beside = self.memory.refusals.clone();
         self.disk("tidy up", move |tree| {
+            let others = |hash: &HashPart| beside.as_ref().is_some_and(|beside| beside.stands(hash));
             if known {
-                tree.prune_quarantine(&refused)?;
+                tree.prune_quarantine(|hash| refused.contains(hash) || others(hash))?;
             }
             if scope == Scope::Shared { Ok(()) } else { tree.prune_catalog(&kept).map(drop) }
         })

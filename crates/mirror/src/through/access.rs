@@ -1,20 +1,25 @@
 //! When clients last asked for what is here: by the hour, in memory, and on disk from time to time. Losing it only makes
 //! everything look as if it had been asked for just now.
+//!
+//! Hours are counted, never read from a clock on the wall, which may jump by a year or start in 1970: [`Accesses::count`] is
+//! called again and again, and the time since the call before it counts. What lies between two runs of the program counts for
+//! nothing; a mirror that is switched off at night only remembers longer.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use granary_nix::HashPart;
 
 use super::lock;
 
-/// Hours since 1970.
+/// Hours that have been counted.
 pub(super) type Hour = u32;
 
-/// The hour of a time in seconds since 1970.
-pub(super) fn hour_of(seconds: i64) -> Hour {
-    u32::try_from(seconds / 3600).unwrap_or_default()
-}
+/// The most that one step counts for. They are seconds apart.
+const LONGEST_STEP: Duration = Duration::from_hours(1);
+/// What the line with the count begins with.
+const CLOCK: &str = "clock ";
 
 /// The last accesses.
 #[derive(Debug, Default)]
@@ -23,35 +28,68 @@ pub(super) struct Accesses(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     hours: HashMap<HashPart, Hour>,
+    /// Time that has been counted.
+    clock: Duration,
+    /// When the step before this one was.
+    last: Option<Duration>,
     changed: bool,
+    /// The count that is on disk.
+    kept: Duration,
+}
+
+impl Inner {
+    fn now(&self) -> Hour {
+        hours(self.clock)
+    }
+}
+
+fn hours(clock: Duration) -> Hour {
+    u32::try_from(clock.as_secs() / 3600).unwrap_or(u32::MAX)
 }
 
 impl Accesses {
-    /// From the text that [`Self::to_keep`] gave. Lines that are none are skipped: a crash may have left a part of one.
+    /// From the text that [`Self::to_keep`] gave. Without its count the hours say nothing. Lines that are none are skipped: a
+    /// crash may have left a part of one.
     pub(super) fn read(text: &str) -> Self {
+        let clock = text.lines().next().and_then(|line| line.strip_prefix(CLOCK)?.parse().ok());
+        let Some(clock) = clock.map(Duration::from_secs) else { return Self::default() };
         let line = |line: &str| {
             let (hash, hour) = line.split_once(' ')?;
-            Some((hash.parse().ok()?, hour.parse().ok()?))
+            // None is later than now.
+            Some((hash.parse().ok()?, hour.parse::<Hour>().ok()?.min(hours(clock))))
         };
-        Self(Mutex::new(Inner { hours: text.lines().filter_map(line).collect(), changed: false }))
+        let hours = text.lines().skip(1).filter_map(line).collect();
+        Self(Mutex::new(Inner { hours, clock, kept: clock, ..Inner::default() }))
+    }
+
+    /// Time passes; `now` is time since the program started.
+    pub(super) fn count(&self, now: Duration) {
+        let mut inner = lock(&self.0);
+        if let Some(last) = inner.last {
+            inner.clock = inner.clock.saturating_add(now.saturating_sub(last).min(LONGEST_STEP));
+        }
+        inner.last = Some(now);
+    }
+
+    /// The hour now.
+    pub(super) fn now(&self) -> Hour {
+        lock(&self.0).now()
     }
 
     /// A client had it.
-    pub(super) fn note(&self, hash: HashPart, now: Hour) {
+    pub(super) fn note(&self, hash: HashPart) {
         let mut inner = lock(&self.0);
-        let before = inner.hours.insert(hash, now);
-        // A clock that was wrong for a while does not take an access back.
-        let later = before.unwrap_or(0).max(now);
-        inner.hours.insert(hash, later);
-        inner.changed |= before != Some(later);
+        let now = inner.now();
+        inner.changed |= inner.hours.insert(hash, now) != Some(now);
     }
 
     /// The last access; one that is not known counts as now, and from now on.
-    pub(super) fn last(&self, hash: &HashPart, now: Hour) -> Hour {
+    pub(super) fn last(&self, hash: &HashPart) -> Hour {
         let mut inner = lock(&self.0);
         if let Some(hour) = inner.hours.get(hash) {
             return *hour;
         }
+        let now = inner.now();
         inner.hours.insert(*hash, now);
         inner.changed = true;
         now
@@ -65,17 +103,21 @@ impl Accesses {
         inner.changed |= before != inner.hours.len();
     }
 
-    /// What to keep on disk, if that has changed since the last call. 44 bytes for each artifact.
-    pub(super) fn to_keep(&self) -> Option<String> {
+    /// What to keep on disk, if that has changed since the last call, or an hour has passed; at the end of a run, whenever any
+    /// time has. 44 bytes for each artifact.
+    pub(super) fn to_keep(&self, ends: bool) -> Option<String> {
         use std::fmt::Write as _;
 
         let mut inner = lock(&self.0);
-        if !std::mem::take(&mut inner.changed) {
+        let passed = if ends { inner.clock != inner.kept } else { hours(inner.clock) != hours(inner.kept) };
+        if !std::mem::take(&mut inner.changed) && !passed {
             return None;
         }
+        inner.kept = inner.clock;
         let mut text = String::with_capacity(inner.hours.len() * 44);
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{CLOCK}{}", inner.clock.as_secs());
         for (hash, hour) in &inner.hours {
-            // Writing to a String cannot fail.
             let _ = writeln!(text, "{hash} {hour}");
         }
         Some(text)
@@ -108,23 +150,75 @@ mod tests {
         name.to_string().repeat(32).parse().unwrap()
     }
 
+    const HOUR: Duration = Duration::from_hours(1);
+    const YEAR: Duration = Duration::from_hours(365 * 24);
+
+    /// Counts so many hours on.
+    fn pass(accesses: &Accesses, from: u32, to: u32) {
+        for hour in from..=to {
+            accesses.count(HOUR * hour);
+        }
+    }
+
     #[test]
-    fn accesses_are_kept_over_a_restart_and_never_go_back() {
+    fn accesses_and_the_count_are_kept_over_a_restart() {
         let accesses = Accesses::default();
-        assert_eq!(accesses.to_keep(), None);
-        accesses.note(hash('a'), 100);
-        accesses.note(hash('a'), 90);
-        accesses.note(hash('b'), 5);
-        let text = accesses.to_keep().unwrap();
-        assert_eq!(accesses.to_keep(), None, "nothing has changed");
-        accesses.note(hash('b'), 5);
-        assert_eq!(accesses.to_keep(), None, "coarse on purpose");
+        assert_eq!(accesses.to_keep(false), None);
+        pass(&accesses, 0, 5);
+        accesses.note(hash('b'));
+        pass(&accesses, 6, 100);
+        accesses.note(hash('a'));
+        let text = accesses.to_keep(false).unwrap();
+        assert_eq!(accesses.to_keep(false), None, "nothing has changed");
+        accesses.note(hash('a'));
+        accesses.count(HOUR * 100 + HOUR / 2);
+        assert_eq!(accesses.to_keep(false), None, "coarse on purpose");
+        assert!(
+            accesses.to_keep(true).unwrap().starts_with("clock 361800\n"),
+            "at the end every minute counts"
+        );
+        assert_eq!(accesses.to_keep(true), None);
+        accesses.count(HOUR * 101);
+        assert!(accesses.to_keep(false).unwrap().starts_with("clock 363600\n"), "an hour has passed");
+
         let accesses = Accesses::read(&format!("{text}{} 12x\n{}\ngarbage 7", hash('c'), hash('d')));
-        assert_eq!((accesses.last(&hash('a'), 200), accesses.last(&hash('b'), 200)), (100, 5));
-        assert_eq!(accesses.last(&hash('c'), 200), 200, "what is not known was accessed now");
-        assert_eq!(accesses.last(&hash('c'), 300), 200);
+        assert_eq!((accesses.last(&hash('a')), accesses.last(&hash('b'))), (100, 5));
+        pass(&accesses, 0, 100);
+        assert_eq!(accesses.last(&hash('c')), 200, "what is not known was accessed now");
+        pass(&accesses, 101, 200);
+        assert_eq!((accesses.last(&hash('c')), accesses.now()), (200, 300));
         accesses.keep_only(&HashSet::from([hash('b')]));
-        assert_eq!(accesses.to_keep().unwrap(), format!("{} 5\n", hash('b')));
+        assert_eq!(accesses.to_keep(false).unwrap(), format!("clock 1080000\n{} 5\n", hash('b')));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_a_year_forward_and_back_counts_for_an_hour() {
+        let accesses = Accesses::default();
+        accesses.count(Duration::ZERO);
+        accesses.note(hash('a'));
+        accesses.count(YEAR);
+        accesses.note(hash('b'));
+        assert_eq!((accesses.last(&hash('a')), accesses.last(&hash('b'))), (0, 1));
+        accesses.count(HOUR);
+        assert_eq!(accesses.now(), 1, "back again");
+        accesses.count(2 * HOUR);
+        accesses.note(hash('a'));
+        assert_eq!((accesses.last(&hash('a')), accesses.last(&hash('b'))), (2, 1));
+    }
+
+    /// As a machine without a battery wrote them before it knew the time, and one whose clock was a year fast.
+    #[test]
+    fn hours_of_another_clock_make_nothing_old_and_nothing_young_for_ever() {
+        for hour in [3, 490_000, 500_000] {
+            let accesses = Accesses::read(&format!("{} {hour}\n", hash('a')));
+            assert_eq!((accesses.last(&hash('a')), accesses.now()), (0, 0), "{hour}: by no count at all");
+            let accesses = Accesses::read(&format!("clock 36000\n{} {hour}\n", hash('a')));
+            assert!(accesses.last(&hash('a')) <= 10, "{hour}");
+            pass(&accesses, 0, 1);
+            accesses.note(hash('b'));
+            assert!(accesses.last(&hash('a')) < accesses.last(&hash('b')), "{hour}");
+        }
+        assert_eq!(Accesses::read("clock 18446744073709551615\n").now(), u32::MAX);
     }
 
     #[test]
@@ -132,7 +226,5 @@ mod tests {
         let (a, nar) = (hash('a'), "1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s.nar.xz");
         let record = format!("aaaa\n{a}\n/nar/{nar}\n{a}\n\n/nix-cache-info\n{}", &a.as_str()[..20]);
         assert_eq!(parse(&record), HashSet::from([Had::NarInfo(a), Had::Nar(nar)]));
-        assert_eq!(hour_of(7201), 2);
-        assert_eq!(hour_of(-5), 0);
     }
 }

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use granary_nix::{HashPart, StorePath};
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::flight::Obtained;
 use super::reclaim::{Guest, choose};
-use super::upkeep::this_hour;
 use super::{Through, lock};
+use crate::journal;
 use crate::tree::{Contents, TreeError};
 
 /// How much more than needed is made free, as a part of the whole, so that not everything that comes has something leave.
@@ -63,9 +64,9 @@ impl Drop for Reservation {
 }
 
 impl Through {
-    /// Publishes what a flight has brought.
-    pub(super) async fn keep(&self, obtained: Obtained, room: Reservation) {
-        let Obtained { info, verified, file } = obtained;
+    /// Publishes what a flight has brought that began at `began`.
+    pub(super) async fn keep(&self, obtained: Obtained, room: Reservation, began: Instant) {
+        let Obtained { info, verified, file, source } = obtained;
         let (path, bytes) = (info.store_path.clone(), verified.file_size);
         if let Err(why) = self.gather(path.hash_part()).await {
             tracing::info!(%path, %why, "passed on, and not kept");
@@ -81,7 +82,7 @@ impl Through {
         match tokio::task::spawn_blocking(publish).await {
             Ok(Ok(())) => {
                 self.note(path.hash_part());
-                tracing::info!(%path, bytes, "published what a client asked for");
+                journal::published(&path, bytes, &source, began.elapsed());
                 self.0.metrics.kept(bytes);
             }
             Ok(Err(error)) => tracing::error!(%path, %error, "passed on, and not kept"),
@@ -120,11 +121,10 @@ impl Through {
         if over == 0 {
             return Ok(true);
         }
-        let now = this_hour();
         let guest = |(hash, published): &(HashPart, crate::tree::Published)| {
             let guest = Guest {
                 bytes: published.file_size,
-                accessed: self.0.accesses.last(hash, now),
+                accessed: self.0.accesses.last(hash),
                 published: published.at.map_or(0, Timestamp::as_second),
                 referrers: tree.referrers(hash),
             };

@@ -2,19 +2,24 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use granary_nix::{HashPart, NarInfo, served_nar_name};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
-use super::race::{Found, Verdict, race};
+use super::race::{self, Found, Verdict, race};
 use super::recent::{Absent, Recent};
-use super::{Through, lock};
+use super::{Through, lock, refusal};
 use crate::metrics::LookupResult;
+use crate::refusals::Bad;
 use crate::tree::{CatalogEntry, canonical, nar_hash_of};
 
 /// Narinfos that upstreams are asked for at once.
 const AT_ONCE: usize = 64;
+/// How long a narinfo waits until the upstreams are asked for it, before the client is told to come again. With the time that
+/// they have for the answer it is less than nginx waits for the agent: nobody is told by nginx that nothing answers.
+const QUEUED: Duration = Duration::from_secs(10);
 /// Narinfos that are waited for at once.
 const MOST_RUNNING: usize = 4096;
 
@@ -127,16 +132,26 @@ impl Through {
 
     async fn ask(&self, hash: &HashPart) -> Verdict {
         let shared = &*self.0;
-        // Never closed.
-        let _slot = shared.lookups.slots.acquire().await;
-        let verdict = race(&shared.asking, &shared.upstreams, hash).await;
+        let Ok(_slot) = timeout(QUEUED, shared.lookups.slots.acquire()).await else {
+            shared.metrics.lookup(LookupResult::Unknown);
+            return Verdict::Unknown("too many narinfos are being asked for".into());
+        };
+        let began = Instant::now();
+        let (verdict, bad) = race(&shared.asking, &shared.upstreams, hash).await;
+        if let Some(race::Bad { fault, source }) = bad {
+            let refusal = refusal(hash.to_string(), fault, source);
+            shared.refusals.refuse(*hash, Bad::NarInfo, refusal, began.elapsed());
+        }
         shared.metrics.lookup(match &verdict {
             Verdict::Found(_) => LookupResult::Found,
             Verdict::Absent => LookupResult::Absent,
             Verdict::Unknown(_) => LookupResult::Unknown,
         });
         match &verdict {
-            Verdict::Found(found) => lock(&shared.lookups.recent).insert(*hash, found.clone()),
+            Verdict::Found(found) => {
+                shared.refusals.accept(hash, Bad::NarInfo);
+                lock(&shared.lookups.recent).insert(*hash, found.clone());
+            }
             Verdict::Absent => lock(&shared.lookups.absent).insert(*hash, Instant::now()),
             Verdict::Unknown(why) => {
                 tracing::info!(artifact = %hash, %why, "no narinfo, and no certain absence");

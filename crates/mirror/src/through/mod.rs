@@ -30,13 +30,15 @@ mod upkeep;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use granary_fetch::{Fetcher, FetcherError, Limits, Source};
+use granary_fetch::{Fault, Fetcher, FetcherError, Limits, Source};
 use granary_nix::HashPart;
+use granary_placement::report::Refusal;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::PullThrough;
 use crate::metrics::ThroughMetrics;
+use crate::refusals::Refusals;
 use crate::tree::{CatalogEntry, Tree};
 use crate::wants::Wants;
 
@@ -47,6 +49,15 @@ pub use lookup::Answer;
 const SILENCE: Duration = Duration::from_secs(5);
 /// Longest time to connect for a narinfo.
 const CONNECT: Duration = Duration::from_secs(3);
+
+/// Who is told of what is done.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Of everything.
+    pub metrics: Arc<ThroughMetrics>,
+    /// Of what may not be passed on.
+    pub refusals: Arc<Refusals>,
+}
 
 /// Answers what is neither in the tree nor in the catalog. A cheap handle.
 #[derive(Clone, Debug)]
@@ -69,6 +80,7 @@ struct Shared {
     accesses: access::Accesses,
     wants: Arc<Wants>,
     metrics: Arc<ThroughMetrics>,
+    refusals: Arc<Refusals>,
     tasks: TaskTracker,
     /// Ends them.
     stop: CancellationToken,
@@ -83,7 +95,7 @@ impl Through {
         fetcher: &Fetcher,
         settings: PullThrough,
         wants: Arc<Wants>,
-        metrics: Arc<ThroughMetrics>,
+        told: Told,
         (tasks, stop): (TaskTracker, CancellationToken),
     ) -> Result<Self, FetcherError> {
         let limits = fetcher.limits();
@@ -107,7 +119,8 @@ impl Through {
             flights: flight::Flights::default(),
             bench: bench::Bench::default(),
             space: keep::Space::new(settings.max_size),
-            metrics,
+            metrics: told.metrics,
+            refusals: told.refusals,
             tasks,
             stop,
         })))
@@ -137,6 +150,11 @@ impl Through {
     pub fn knows(&self, hash: &HashPart) -> bool {
         self.0.tree.in_catalog(hash) || self.0.lookups.recent(hash).is_some()
     }
+}
+
+/// The report's word for what is wrong with an artifact, by its path, or by its hash part where that is not known.
+fn refusal(store_path: String, Fault { reason, message }: Fault, source: String) -> Refusal {
+    Refusal { store_path, reason, message, source }
 }
 
 /// What is behind these locks is whole after each single operation, so that a thread that panicked left no damage.

@@ -37,30 +37,46 @@ pub(super) enum Verdict {
     Unknown(Arc<str>),
 }
 
-/// Asks them.
-pub(super) async fn race(fetcher: &Fetcher, upstreams: &[Source], hash: &HashPart) -> Verdict {
+/// A narinfo that may not be passed on, and which upstream gave it.
+#[derive(Clone, Debug)]
+pub(super) struct Bad {
+    pub(super) fault: Fault,
+    pub(super) source: String,
+}
+
+/// What the answers were, while none was good.
+#[derive(Debug, Default)]
+struct Answers {
+    troubles: Vec<String>,
+    bad: Option<Bad>,
+}
+
+/// Asks them. Without a good narinfo, the first bad one is told too.
+pub(super) async fn race(fetcher: &Fetcher, upstreams: &[Source], hash: &HashPart) -> (Verdict, Option<Bad>) {
     let mut asking = FuturesUnordered::new();
-    let (mut asked, mut troubles) = (0, Vec::new());
+    let (mut asked, mut answers) = (0, Answers::default());
     let deadline = Instant::now() + DEADLINE;
     loop {
         if let Some(source) = upstreams.get(asked) {
             asking.push(ask(fetcher, asked, source, hash));
             asked += 1;
         } else if asking.is_empty() {
-            return verdict(&troubles);
+            return answers.verdict();
         }
         let more = asked < upstreams.len();
         let head_start = HEAD_START / u32::try_from(asked).unwrap_or(u32::MAX).max(1);
         tokio::select! {
             Some((number, answer)) = asking.next() => match answer {
-                Ok(Some(info)) => return Verdict::Found(Found { info: Arc::new(info), source: number }),
+                Ok(Some(info)) => {
+                    return (Verdict::Found(Found { info: Arc::new(info), source: number }), None);
+                }
                 Ok(None) => {}
-                Err(fault) => note(&mut troubles, &upstreams[number], hash, &fault),
+                Err(fault) => answers.note(&upstreams[number], hash, fault),
             },
             () = sleep(head_start), if more => {}
             () = sleep_until(deadline) => {
-                troubles.push("not all upstreams answer in time".to_owned());
-                return verdict(&troubles);
+                answers.troubles.push("not all upstreams answer in time".to_owned());
+                return answers.verdict();
             }
         }
     }
@@ -75,15 +91,23 @@ async fn ask(
     (number, fetcher.narinfo(source, hash).await)
 }
 
-/// What an upstream says and may not be passed on is as good as nothing: asking again would change nothing.
-fn note(troubles: &mut Vec<String>, source: &Source, hash: &HashPart, fault: &Fault) {
-    if fault.is_transient() {
-        troubles.push(format!("{}: {fault}", source.url));
-    } else {
-        tracing::warn!(artifact = %hash, source = %source.url, reason = %fault.reason, %fault, "a narinfo is not passed on");
+impl Answers {
+    /// What an upstream says and may not be passed on is as good as nothing: asking again would change nothing.
+    fn note(&mut self, source: &Source, hash: &HashPart, fault: Fault) {
+        if fault.is_transient() {
+            self.troubles.push(format!("{}: {fault}", source.url));
+            return;
+        }
+        tracing::debug!(artifact = %hash, source = %source.url, reason = %fault.reason, %fault, "a narinfo is not passed on");
+        self.bad.get_or_insert_with(|| Bad { fault, source: source.url.to_string() });
     }
-}
 
-fn verdict(troubles: &[String]) -> Verdict {
-    if troubles.is_empty() { Verdict::Absent } else { Verdict::Unknown(troubles.join("; ").into()) }
+    fn verdict(self) -> (Verdict, Option<Bad>) {
+        let verdict = if self.troubles.is_empty() {
+            Verdict::Absent
+        } else {
+            Verdict::Unknown(self.troubles.join("; ").into())
+        };
+        (verdict, self.bad)
+    }
 }

@@ -1,8 +1,8 @@
 //! The records of what was refused. They tell people why; nothing is decided by them.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
+use std::path::Path;
 
 use granary_nix::HashPart;
 use granary_placement::report::Refusal;
@@ -41,24 +41,30 @@ impl Tree {
         serde_json::from_slice(&fs::read(self.layout.quarantine_record(hash)).ok()?).ok()
     }
 
-    /// Removes the records of everything that is not in `refused`.
-    pub fn prune_quarantine(&self, refused: &HashSet<HashPart>) -> Result<(), TreeError> {
+    /// Removes the record of an artifact, if there is one.
+    pub fn take_from_quarantine(&self, hash: &HashPart) -> Result<(), TreeError> {
+        remove(&self.layout.quarantine_record(hash))
+    }
+
+    /// Removes the records of everything that is refused no longer.
+    pub fn prune_quarantine(&self, stands: impl Fn(&HashPart) -> bool) -> Result<(), TreeError> {
         let directory = self.layout.quarantine();
         for entry in fs::read_dir(&directory).map_err(TreeError::io("list", &directory))? {
             let entry = entry.map_err(TreeError::io("list", &directory))?;
             let name = entry.file_name();
             // Beside the records there are rotten files.
             let Some(record) = name.to_str().and_then(|name| name.strip_suffix(".json")) else { continue };
-            if record.parse().is_ok_and(|hash| refused.contains(&hash)) {
-                continue;
-            }
-            match disk::remove(&entry.path()) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(TreeError::io("remove", &entry.path())(error));
-                }
-                _ => {}
+            if !record.parse().is_ok_and(|hash| stands(&hash)) {
+                remove(&entry.path())?;
             }
         }
         Ok(())
+    }
+}
+
+fn remove(record: &Path) -> Result<(), TreeError> {
+    match disk::remove(record) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(TreeError::io("remove", record)(error)),
+        _ => Ok(()),
     }
 }

@@ -43,7 +43,12 @@ impl TempFile {
 
 impl Drop for TempFile {
     fn drop(&mut self) {
-        if self.kept.is_none() && !self.path.as_os_str().is_empty() {
+        if self.path.as_os_str().is_empty() {
+            return;
+        }
+        // Of one that is still empty there is nothing to go on with.
+        let empty = || std::fs::metadata(&self.path).is_ok_and(|file| file.len() == 0);
+        if self.kept.is_none() || empty() {
             // It may never have been created. What cannot be removed now is removed at the next start.
             let _ = disk::remove(&self.path);
         }

@@ -8,8 +8,10 @@ use std::process::Output;
 
 use http::StatusCode;
 
-use super::support::{Artifact, Corpus, Mirror, Site, Upstream, client, config, eventually, folder, noise};
-use super::support::{run, text, tools};
+use super::support::{
+    AS_JSON, Artifact, Corpus, Mirror, Site, Upstream, client, config, eventually, folder, line_of, lines,
+    noise, run, text, tools,
+};
 
 pub(super) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -44,7 +46,7 @@ impl Fixture {
             corpus.key
         );
         let config = config(&site, &upstream.url, &corpus.key, &more);
-        let mirror = Mirror::run(site, &config);
+        let mirror = Mirror::run_with(site, &config, &[AS_JSON]);
         mirror.synced(&client).await;
         Self { corpus, library, app, mirror, client, folder, _upstream: upstream }
     }
@@ -94,6 +96,46 @@ fn failed(output: &Output) -> String {
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success(), "{error}");
     error
+}
+
+/// As a pass tells of what it publishes and refuses.
+#[tokio::test]
+async fn each_pushed_artifact_has_one_line_in_the_log() {
+    if !tools() {
+        return;
+    }
+    let fixture = Fixture::start("50Mi").await;
+    let Fixture { library, app, mirror, client, .. } = &fixture;
+    let (narinfo, nar, url) = fixture.pair(library);
+    assert_eq!(fixture.put(&url, nar.clone()).await.0, StatusCode::CREATED);
+    let name = |artifact: &Artifact| format!("{}.narinfo", artifact.hash_part());
+    assert_eq!(fixture.put(&name(library), narinfo.into()).await.0, StatusCode::CREATED);
+    let (narinfo, mut bad, url) = fixture.pair(app);
+    bad[60] ^= 1;
+    assert_eq!(fixture.put(&url, bad).await.0, StatusCode::CREATED);
+    let (status, words) = fixture.put(&name(app), narinfo.into()).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{words}");
+    // What cannot even be read is told by its hash part.
+    let unreadable = "0".repeat(32);
+    let (status, _) = fixture.put(&format!("{unreadable}.narinfo"), b"x".to_vec()).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+
+    let lines = lines(&mirror.log());
+    let published = line_of(&lines, &library.path);
+    assert_eq!((&published["message"], &published["source"]), (&"published".into(), &"push by ci".into()));
+    assert_eq!(published["bytes"], nar.len());
+    for (path, reason) in [(&app.path, "file-hash"), (&unreadable, "bad-narinfo")] {
+        let line = line_of(&lines, path);
+        assert_eq!((&line["message"], &line["reason"]), (&"refused".into(), &reason.into()), "{line}");
+        assert_eq!(line["source"], "push by ci");
+        assert!(line["fault"].as_str().is_some_and(|fault| !fault.is_empty()), "{line}");
+    }
+
+    // A pass, which looks at nothing that was pushed, does not make it forgotten.
+    let last = mirror.report(client).await.unwrap().policies[0].last_pass.clone();
+    let after = mirror.until(client, "a pass ends", |report| report.policies[0].last_pass != last).await;
+    let refused: Vec<_> = after.refused.iter().map(|refusal| refusal.store_path.as_str()).collect();
+    assert_eq!(refused, [unreadable.as_str(), app.path.as_str()]);
 }
 
 #[tokio::test]

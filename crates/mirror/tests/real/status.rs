@@ -9,7 +9,8 @@ use nix::unistd::Pid;
 use reqwest::{Client, Response};
 
 use super::support::{
-    Artifact, Corpus, Mirror, Report, Site, Upstream, client, config, eventually, folder, noise, text, tools,
+    AS_JSON, Artifact, Corpus, Mirror, Report, Site, Upstream, client, config, eventually, folder, line_of,
+    lines, noise, text, tools,
 };
 
 /// What a browser says it takes.
@@ -324,23 +325,13 @@ async fn each_artifact_has_one_line_in_the_log() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_granary-mirror"));
         command.args(["--log-format", "json", "sync", "--config"]).arg(&config).env("RUST_LOG", level);
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-        let log = String::from_utf8(output.stderr).unwrap();
-        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect::<Vec<serde_json::Value>>()
+        lines(&String::from_utf8(output.stderr).unwrap())
     };
     let lines = sync("granary_mirror=debug").await;
+    let line = |artifact: &Artifact| line_of(&lines, &artifact.path);
     for (artifact, message) in artifacts.iter().zip(["published", "refused", "refused"]) {
-        let of = |line: &&serde_json::Value| {
-            line["path"] == *artifact.path && (line["message"] == "published" || line["message"] == "refused")
-        };
-        let told: Vec<_> = lines.iter().filter(of).collect();
-        assert_eq!(told.len(), 1, "{}: {told:?}", artifact.path);
-        let line = told[0];
-        assert_eq!(line["message"], message, "{line}");
-        assert!(line["seconds"].as_f64().is_some_and(|seconds| (0.0..600.0).contains(&seconds)), "{line}");
+        assert_eq!(line(artifact)["message"], message);
     }
-    let line = |artifact: &Artifact| {
-        lines.iter().find(|line| line["path"] == *artifact.path && !line["seconds"].is_null()).unwrap()
-    };
     let [good, bad, user] = &artifacts;
     assert_eq!(line(good)["bytes"], corpus.nar(good).len());
     assert_eq!(line(good)["source"], upstream.url);
@@ -353,6 +344,82 @@ async fn each_artifact_has_one_line_in_the_log() {
     let within =
         |line: &&serde_json::Value| line["span"]["name"] == "artifact" && line["span"]["path"] == *bad.path;
     assert!(lines.iter().any(|line| within(&line)), "{lines:?}");
+}
+
+/// What clients ask for beyond what is wanted, good and bad, is told like what a pass does.
+#[tokio::test]
+async fn pull_through_tells_of_each_artifact_in_log_metric_page_and_quarantine() {
+    if !tools() {
+        return;
+    }
+    let (folder, client) = (folder(), client());
+    let (corpus, [good, bad, user]) = three(folder.path());
+    // A narinfo that nobody has signed.
+    let unsigned = corpus.cache.join(format!("{}.narinfo", user.hash_part()));
+    let text = fs::read_to_string(&unsigned).unwrap();
+    let text: String =
+        text.lines().filter(|line| !line.starts_with("Sig: ")).flat_map(|line| [line, "\n"]).collect();
+    fs::write(&unsigned, text).unwrap();
+    let upstream = Upstream::serve(&corpus.cache).await;
+    let site = Site::new(folder.path(), "through");
+    let config = config(&site, &upstream.url, &corpus.key, "pullThrough: {maxSize: 1Gi}");
+    let mirror = Mirror::run_with(site, &config, &[AS_JSON]);
+    mirror.synced(&client).await;
+
+    let get = async |path: &str| client.get(format!("{}/{path}", mirror.url())).send().await.unwrap();
+    for artifact in [&good, &bad] {
+        assert_eq!(get(&format!("{}.narinfo", artifact.hash_part())).await.status(), 200);
+    }
+    assert_eq!(get(&format!("{}.narinfo", user.hash_part())).await.status(), 404, "it may not be passed on");
+    let nar = get(&corpus.narinfo(&good).url).await;
+    assert_eq!(nar.bytes().await.unwrap(), corpus.nar(&good));
+    for _ in 0..2 {
+        assert_eq!(get(&corpus.narinfo(&bad).url).await.status(), 503, "not a byte of it is passed on");
+    }
+    let report = mirror
+        .until(&client, "both are refused, and one is here", |report| {
+            report.refused_total == 2 && report.artifacts == 1
+        })
+        .await;
+    let [newest, before] = &report.refused[..] else { panic!("{:?}", report.refused) };
+    assert_eq!((&newest.store_path, newest.reason.as_str()), (&bad.path, "file-hash"));
+    assert_eq!((before.store_path.as_str(), before.reason.as_str()), (user.hash_part(), "unsigned"));
+
+    let lines = lines(&mirror.log());
+    let published = line_of(&lines, &good.path);
+    assert_eq!(published["message"], "published");
+    assert_eq!(published["source"], upstream.url);
+    assert_eq!(published["bytes"], corpus.nar(&good).len());
+    for (path, reason) in [(&*bad.path, "file-hash"), (user.hash_part(), "unsigned")] {
+        let line = line_of(&lines, path);
+        assert_eq!((&line["message"], &line["reason"]), (&"refused".into(), &reason.into()), "{line}");
+        assert_eq!(line["source"], upstream.url);
+        assert!(line["fault"].as_str().is_some_and(|fault| !fault.is_empty()), "{line}");
+    }
+    let page = browse(&client, &mirror.url()).await.text().await.unwrap();
+    for words in [bad.hash_part(), user.hash_part(), "file-hash", "unsigned"] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    let metrics = client.get(mirror.agent("/metrics")).send().await.unwrap().text().await.unwrap();
+    for line in [
+        "granary_mirror_refused 2",
+        "granary_mirror_refused_total{reason=\"file-hash\"} 1",
+        "granary_mirror_refused_total{reason=\"unsigned\"} 1",
+    ] {
+        assert!(metrics.lines().any(|have| have == line), "{line} is not in\n{metrics}");
+    }
+
+    // Passes come and go, and leave the refusals and their records.
+    for _ in 0..2 {
+        let last = mirror.report(&client).await.unwrap().policies[0].last_pass.clone();
+        mirror.until(&client, "a pass ends", |report| report.policies[0].last_pass != last).await;
+    }
+    assert_eq!(mirror.report(&client).await.unwrap().refused_total, 2);
+    for artifact in [&bad, &user] {
+        let record = format!(".granary/quarantine/{}.json", artifact.hash_part());
+        let record = mirror.site.tree().join(record);
+        eventually("there is a record", async || record.exists().then_some(())).await;
+    }
 }
 
 /// A process that ends with the test.

@@ -1,7 +1,9 @@
 //! Pull-through: a mirror that starts with nothing, the real nginx, and the real Nix.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use granary_nix::{Hash, NarInfo, SecretKey};
 use reqwest::{Client, StatusCode};
 
 use super::support::{
@@ -19,12 +21,13 @@ fn artifacts() -> Vec<Artifact> {
 }
 
 struct Scene {
-    folder: tempfile::TempDir,
+    // The first to go: its log is in the folder.
+    mirror: Mirror,
     client: Client,
     artifacts: Vec<Artifact>,
     corpus: Corpus,
     upstream: Upstream,
-    mirror: Mirror,
+    folder: tempfile::TempDir,
 }
 
 impl Scene {
@@ -35,7 +38,7 @@ impl Scene {
         let site = Site::new(folder.path(), "through");
         let config = config(&site, &upstream.url, &corpus.key, "pullThrough: {maxSize: 1Gi}");
         let mirror = Mirror::run(site, &config);
-        let scene = Self { folder, client, artifacts, corpus, upstream, mirror };
+        let scene = Self { mirror, client, artifacts, corpus, upstream, folder };
         scene.ready().await;
         scene
     }
@@ -174,6 +177,8 @@ async fn killed_while_a_nar_comes_the_tree_is_valid_and_goes_on() {
     scene.substitute("after");
     scene.published(4).await;
     scene.verify();
+    let parts = scene.upstream.parts();
+    assert!(matches!(parts[..], [start] if start > 0), "what had come is not fetched again: {parts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,8 +198,8 @@ async fn what_nginx_serves_by_itself_is_an_access() {
     };
     let [_, large, small, _] = &scene.artifacts[..] else { unreachable!() };
     let (large, small) = (large.hash_part().to_owned(), small.hash_part().to_owned());
-    assert!(hour(&large) > 400_000, "it was asked for in this century");
-    std::fs::write(state.join("access/hours"), format!("{large} 7\n{small} 7\n")).unwrap();
+    assert_eq!(hour(&large), 0, "it has run for less than an hour");
+    std::fs::write(state.join("access/hours"), format!("clock 3600000\n{large} 7\n{small} 7\n")).unwrap();
 
     let _old = scene.restart().await;
     // By its narinfo the one, by its NAR file the other.
@@ -208,7 +213,7 @@ async fn what_nginx_serves_by_itself_is_an_access() {
         .await;
     }
     assert_eq!(scene.mirror.stop(), Some(0), "{}", scene.mirror.log());
-    assert!(hour(&large) > 400_000 && hour(&small) > 400_000);
+    assert_eq!((hour(&large), hour(&small)), (1000, 1000));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -252,4 +257,73 @@ async fn without_its_agent_it_serves_what_it_has_and_sends_clients_on_for_the_re
         (answer.status() == StatusCode::OK).then_some(())
     })
     .await;
+}
+
+/// Far more look-ups than go on at once, at an upstream that takes long for each, so that the last would wait for longer than
+/// nginx does: nobody is told that there is no such narinfo.
+#[tokio::test(flavor = "multi_thread")]
+async fn look_ups_that_would_wait_too_long_are_to_be_tried_again_and_are_not_absent() {
+    if !tools() {
+        return;
+    }
+    let (folder, client) = (folder(), client());
+    let key = SecretKey::from_seed("test-1", &[7; 32]).unwrap();
+    let cache = folder.path().join("cache");
+    std::fs::create_dir(&cache).unwrap();
+    let names: Vec<String> = (0..600).map(|number| format!("{number:0>32}")).collect();
+    for name in &names {
+        let text = format!(
+            "StorePath: /nix/store/{name}-x\nURL: nar/{name}.nar\nCompression: none\nNarHash: {}\nNarSize: 9\nReferences: \n",
+            Hash::of(name.as_bytes())
+        );
+        let info: NarInfo = text.parse().unwrap();
+        let text = format!("{text}Sig: {}\n", key.sign(&info.fingerprint()));
+        std::fs::write(cache.join(format!("{name}.narinfo")), text).unwrap();
+    }
+    let upstream = Upstream::serve(&cache).await;
+    let site = Site::new(folder.path(), "through");
+    let public = key.public_key().to_string();
+    let config = config(&site, &upstream.url, &public, "pullThrough: {maxSize: 1Gi}");
+    let mirror = Mirror::run(site, &config);
+    mirror.synced(&client).await;
+
+    let ask = async |name: &String| {
+        let answer = client.get(format!("{}/{name}.narinfo", mirror.url())).send().await.unwrap();
+        let retry = answer.headers().contains_key("retry-after");
+        (answer.status(), retry, answer.text().await.unwrap())
+    };
+    upstream.think(Duration::from_secs(4));
+    let all = futures::future::join_all(names.iter().map(ask)).await;
+    let mut waited = 0;
+    for (status, retry, words) in all {
+        if status != StatusCode::OK {
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{words}");
+            // The agent's word, before nginx gives it up.
+            assert!(retry && words.contains("not all upstreams answer"), "{words}");
+            waited += 1;
+        }
+    }
+    assert!(waited > 0, "they were all answered at once");
+    upstream.think(Duration::ZERO);
+    for name in &names {
+        assert_eq!(ask(name).await.0, StatusCode::OK, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_hangs_does_not_make_nginx_say_that_there_is_no_narinfo() {
+    if !tools() {
+        return;
+    }
+    let scene = Scene::start().await;
+    let [base, large, ..] = &scene.artifacts[..] else { unreachable!() };
+    let narinfo = |artifact: &Artifact| format!("{}.narinfo", artifact.hash_part());
+    assert_eq!(scene.get(&narinfo(base)).await.status(), StatusCode::OK);
+    let catalog = scene.mirror.site.tree().join(".granary/catalog").join(narinfo(base));
+    eventually("it is in the catalog", async || catalog.exists().then_some(())).await;
+    scene.mirror.hang();
+    let answer = scene.get(&narinfo(large)).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers().contains_key("retry-after"));
+    assert_eq!(scene.get(&narinfo(base)).await.status(), StatusCode::OK, "what is here is answered");
 }

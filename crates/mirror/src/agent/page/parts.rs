@@ -147,7 +147,7 @@ pub(super) fn refused(html: &mut Html, page: &Page) {
         return;
     }
     html.raw("<section aria-labelledby=\"refused\"><h2 id=\"refused\">Refused</h2>");
-    html.raw("<p>What cannot be verified is not published. It is tried again on later passes.</p>");
+    html.raw("<p>What cannot be verified is not published. It is tried again on later passes, or when a client asks for it or pushes it again.</p>");
     let columns = [words("Artifact"), words("Why"), words("What to do")];
     html.table("Refused artifacts", &columns, refused.len().min(MAX_ROWS), |html, row, column| {
         let Refusal { store_path, reason, message, source } = &refused[row];

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use granary_placement::report::RefusalReason;
@@ -9,10 +10,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::super::Through;
 use super::super::keep::Reservation;
-use super::attempt::{Event, Obtained};
+use super::super::{Through, refusal};
+use super::attempt::{Event, Obtained, Problem};
 use super::view::{Body, End, View, visible};
+use crate::refusals::Bad;
 use crate::tree::CatalogEntry;
 
 /// How long an upstream may say nothing before the next one is asked too.
@@ -37,8 +39,12 @@ struct Flight {
     shown_at: Instant,
     /// When the next upstream is asked, if nothing has come.
     hedge_at: Instant,
+    /// How many files turned out wrong.
+    wrong: Arc<AtomicU32>,
     /// Whether every upstream so far said that it does not have the file.
     missing: bool,
+    /// What was wrong with the first narinfo or file that was.
+    bad: Option<Problem>,
 }
 
 impl Through {
@@ -58,7 +64,9 @@ impl Through {
             pending: None,
             shown_at: now,
             hedge_at: now,
+            wrong: Arc::default(),
             missing: true,
+            bad: None,
         };
         flight.start_next();
         let obtained = loop {
@@ -82,9 +90,16 @@ impl Through {
             }
         };
         self.0.metrics.flight(obtained.is_some());
+        let hash = flight.known.hash_part;
         if let Some(obtained) = obtained {
-            self.keep(obtained, room).await;
+            self.0.refusals.accept(&hash, Bad::Nar);
+            self.keep(obtained, room, now).await;
         } else {
+            if let Some(Problem { fault, path, source }) = flight.bad.take() {
+                let path = path.map_or_else(|| hash.to_string(), |path| path.to_string());
+                let refusal = refusal(path, fault, source);
+                self.0.refusals.refuse(hash, Bad::Nar, refusal, now.elapsed());
+            }
             let end = if flight.missing { End::Missing } else { End::Failed };
             flight.show.send_modify(|view| view.end = Some(end));
         }
@@ -104,7 +119,8 @@ impl Flight {
         let number = self.next;
         self.next += 1;
         self.hedge_at = Instant::now() + HEAD_START;
-        let attempt = self.through.clone().attempt(number, self.known, self.events.clone());
+        let wrong = Arc::clone(&self.wrong);
+        let attempt = self.through.clone().attempt(number, self.known, self.events.clone(), wrong);
         self.running.push((number, self.attempts.spawn(attempt)));
         true
     }
@@ -146,11 +162,15 @@ impl Flight {
                 self.only(number);
                 self.finish(number, obtained)
             }
-            Event::Ended { number, result: Err(fault) } => {
+            Event::Ended { number, result: Err(problem) } => {
                 self.running.retain(|(other, _)| *other != number);
-                self.missing &= fault.reason == RefusalReason::NotFound;
-                let source = self.through.0.upstreams.get(number).map(|source| source.url.to_string());
+                let Problem { fault, path: _, source } = &problem;
                 tracing::info!(artifact = %self.known.hash_part, source, %fault, "an upstream does not give a NAR file");
+                let absent = fault.reason == RefusalReason::NotFound;
+                self.missing &= absent;
+                if !absent && !fault.is_transient() {
+                    self.bad.get_or_insert(problem);
+                }
                 if self.shown == Some(number) {
                     self.shown = None;
                     self.pending = None;
@@ -181,11 +201,13 @@ impl Flight {
                 return None;
             }
         };
-        let whole = Arc::new(Body { file, identity, size: Some(size) });
+        let wrong = self.wrong.load(Ordering::Relaxed);
+        let whole = Arc::new(Body { file, identity, size: Some(size), wrong });
         let same = self.shown == Some(number);
+        let newest = self.pending.take().filter(|_| same).map(|(body, _)| body);
         self.show.send_modify(|view| {
             // Who has read a part of this very file goes on with it, known or not.
-            let body = view.body.take().filter(|_| same).or(Some(whole));
+            let body = newest.or_else(|| view.body.take().filter(|_| same)).or(Some(whole));
             *view = View { body, visible: size, end: Some(End::Good) };
         });
         Some(obtained)

@@ -7,7 +7,9 @@
 //!
 //! The transfer waits for no client, and goes on when they have left. The end of a file is shown only when its hash is known
 //! to be right; a file of up to 1 MiB is shown only then. When an upstream breaks off, the next one's file goes on where it
-//! was, if both are one file by their FileHash; else those who have seen a part of the first are cut off.
+//! was, if both are one file by their FileHash; else those who have seen a part of the first are cut off, and so are those who
+//! have seen a part of one that turned out wrong. What comes of a large file stays on the disk when the process ends, and the
+//! next flight goes on after it.
 
 mod attempt;
 mod drive;
@@ -79,7 +81,7 @@ impl Through {
         }
         let opened = File::open(self.0.tree.layout().served(&name)).ok()?;
         let size = opened.metadata().ok()?.len();
-        let body = Body { file: opened, identity: known.expected.file_hash, size: Some(size) };
+        let body = Body { file: opened, identity: known.expected.file_hash, size: Some(size), wrong: 0 };
         let view = View { body: Some(Arc::new(body)), visible: size, end: Some(End::Good) };
         Some(Reader::new(watch::channel(view).1))
     }

@@ -42,11 +42,15 @@ pub(super) struct Body {
     pub(super) identity: Option<Hash>,
     /// Its size in bytes, if that is known.
     pub(super) size: Option<u64>,
+    /// How many files of the flight had turned out wrong when this one began.
+    pub(super) wrong: u32,
 }
 
-/// Whether a client that has seen a part of one file may be given the rest of the other.
+/// Whether a client that has seen a part of one file may be given the rest of the other: if they should be the same, and the
+/// first has not turned out to be something else.
 pub(super) fn goes_on(before: &Arc<Body>, now: &Arc<Body>) -> bool {
-    Arc::ptr_eq(before, now) || (before.identity.is_some() && before.identity == now.identity)
+    let same = before.identity.is_some() && before.identity == now.identity;
+    Arc::ptr_eq(before, now) || (same && before.wrong == now.wrong)
 }
 
 /// How many bytes of a growing file may be seen.
@@ -114,11 +118,15 @@ mod tests {
 
     #[test]
     fn only_files_with_one_hash_go_on_in_each_other() {
-        let body = |identity| Arc::new(Body { file: tempfile::tempfile().unwrap(), identity, size: None });
-        let (some, none) = (body(Some(Hash::of(b"a"))), body(None));
+        let body = |identity, wrong| {
+            Arc::new(Body { file: tempfile::tempfile().unwrap(), identity, size: None, wrong })
+        };
+        let (a, b) = (Some(Hash::of(b"a")), Some(Hash::of(b"b")));
+        let (some, none) = (body(a, 0), body(None, 0));
         assert!(goes_on(&some, &some) && goes_on(&none, &none));
-        assert!(goes_on(&some, &body(Some(Hash::of(b"a")))));
-        assert!(!goes_on(&some, &body(Some(Hash::of(b"b")))));
-        assert!(!goes_on(&none, &body(None)));
+        assert!(goes_on(&some, &body(a, 0)));
+        assert!(!goes_on(&some, &body(b, 0)));
+        assert!(!goes_on(&none, &body(None, 0)));
+        assert!(!goes_on(&some, &body(a, 1)), "what was seen of the first is wrong");
     }
 }

@@ -161,10 +161,29 @@ impl Mirror {
         self.child.wait().unwrap();
     }
 
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().try_into().unwrap())
+    }
+
+    /// SIGSTOP: the agent takes connections in, and does nothing. Returns when all its threads have stopped.
+    pub fn hang(&self) {
+        kill(self.pid(), Signal::SIGSTOP).unwrap();
+        let stopped = |thread: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(thread.unwrap().path().join("stat"));
+            // One that ends in between has none.
+            stat.map_or(true, |stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+        };
+        let threads = format!("/proc/{}/task", self.pid());
+        while !std::fs::read_dir(&threads).unwrap().all(stopped) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// SIGTERM, and the exit code.
     pub fn stop(&mut self) -> Option<i32> {
-        let pid = Pid::from_raw(self.child.id().try_into().unwrap());
-        kill(pid, Signal::SIGTERM).unwrap();
+        kill(self.pid(), Signal::SIGTERM).unwrap();
+        // It may hang.
+        kill(self.pid(), Signal::SIGCONT).unwrap();
         self.child.wait().unwrap().code()
     }
 }

@@ -2,6 +2,7 @@
 
 mod builder;
 mod cutter;
+mod log;
 mod mirror;
 mod nix;
 #[path = "../../common/small.rs"]
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 pub use builder::{BUILD_ID, Builder, Built, names};
 pub use cutter::Cutter;
 pub use granary_placement::report::Report;
+pub use log::{AS_JSON, line_of, lines};
 pub use mirror::{Mirror, Site, config, map_of};
 pub use nix::{Artifact, Corpus, Nix, noise};
 pub use small::Small;

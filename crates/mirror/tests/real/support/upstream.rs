@@ -2,8 +2,9 @@
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -11,7 +12,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures::StreamExt as _;
-use http::{StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 
 /// A server that ends with the test's runtime.
 pub struct Upstream {
@@ -24,6 +25,10 @@ struct Shared {
     down: AtomicBool,
     nars: AtomicUsize,
     slow: AtomicBool,
+    /// The first bytes of the parts that were asked for.
+    parts: Mutex<Vec<usize>>,
+    /// How long each request is thought about, in milliseconds.
+    thought: AtomicU64,
 }
 
 impl Upstream {
@@ -40,6 +45,8 @@ impl Upstream {
             down: AtomicBool::new(false),
             nars: AtomicUsize::new(0),
             slow: AtomicBool::new(false),
+            parts: Mutex::default(),
+            thought: AtomicU64::new(0),
         });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -56,16 +63,27 @@ impl Upstream {
         self.shared.slow.store(slow, Ordering::Relaxed);
     }
 
+    /// Thinks so long about each request from now on.
+    pub fn think(&self, time: Duration) {
+        self.shared.thought.store(time.as_millis().try_into().unwrap(), Ordering::Relaxed);
+    }
+
+    /// From which bytes on the rest of a NAR file was asked for.
+    pub fn parts(&self) -> Vec<usize> {
+        self.shared.parts.lock().unwrap().clone()
+    }
+
     /// How many NAR files were asked for.
     pub fn nars(&self) -> usize {
         self.shared.nars.load(Ordering::Relaxed)
     }
 }
 
-async fn answer(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
+async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Response {
     if shared.down.load(Ordering::Relaxed) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
+    tokio::time::sleep(Duration::from_millis(shared.thought.load(Ordering::Relaxed))).await;
     let nar = uri.path().starts_with("/nar/");
     if nar {
         shared.nars.fetch_add(1, Ordering::Relaxed);
@@ -74,9 +92,23 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri) -> Response {
     let name = uri.path().trim_start_matches('/').replace("%25", "%");
     match std::fs::read(shared.directory.join(name)) {
         Ok(bytes) if nar && shared.slow.load(Ordering::Relaxed) => stopping(bytes),
+        Ok(bytes) if nar => match headers.get(header::RANGE).and_then(rest) {
+            Some(start) => {
+                shared.parts.lock().unwrap().push(start);
+                let range = format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len());
+                let body = bytes[start..].to_vec();
+                (StatusCode::PARTIAL_CONTENT, [(header::CONTENT_RANGE, range)], body).into_response()
+            }
+            None => bytes.into_response(),
+        },
         Ok(bytes) => bytes.into_response(),
         Err(_) => StatusCode::NOT_FOUND.into_response(),
     }
+}
+
+/// Where the rest begins that is asked for.
+fn rest(range: &HeaderValue) -> Option<usize> {
+    range.to_str().ok()?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
 }
 
 /// The head, the first MiB, and then nothing.

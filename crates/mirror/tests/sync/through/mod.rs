@@ -7,15 +7,18 @@ mod room;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use granary_fetch::{Fetcher, Limits, Source};
 use granary_mirror::config::PullThrough;
 use granary_mirror::metrics::Metrics;
-use granary_mirror::through::{Answer, Begun, Reader, Through};
+use granary_mirror::refusals::Refusals;
+use granary_mirror::through::{Answer, Begun, Reader, Through, Told};
 use granary_mirror::tree::Tree;
 use granary_mirror::wants::Wants;
 use granary_nix::{CacheInfo, NarInfo, StorePath};
+use granary_placement::report::RefusalReason;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,7 +29,9 @@ struct Site {
     directory: Arc<tempfile::TempDir>,
     tree: Arc<Tree>,
     through: Through,
+    refusals: Arc<Refusals>,
     tasks: TaskTracker,
+    stop: CancellationToken,
     wants: Arc<Wants>,
 }
 
@@ -35,28 +40,26 @@ impl Site {
         Self::with(upstreams, 1 << 30, SILENCE)
     }
 
-    fn with(upstreams: &[Source], max_size: u64, silence: std::time::Duration) -> Self {
+    fn with(upstreams: &[Source], max_size: u64, silence: Duration) -> Self {
         Self::on(Arc::new(tempfile::tempdir().unwrap()), upstreams, max_size, silence)
     }
 
-    fn on(
-        directory: Arc<tempfile::TempDir>,
-        upstreams: &[Source],
-        max_size: u64,
-        silence: std::time::Duration,
-    ) -> Self {
+    fn on(directory: Arc<tempfile::TempDir>, upstreams: &[Source], max_size: u64, silence: Duration) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let tree = Arc::new(Tree::open(directory.path(), &CacheInfo::default()).unwrap());
         let limits = Limits { silence, connect: SILENCE, ..Limits::default() };
         let (tasks, wants) = (TaskTracker::new(), Arc::<Wants>::default());
         wants.set_policies(Some(HashSet::new()));
         wants.set_channels(Some(HashSet::new()));
-        let until = (tasks.clone(), CancellationToken::new());
-        let (settings, metrics) = (PullThrough { max_size }, Metrics::new().unwrap().through);
+        let stop = CancellationToken::new();
+        let until = (tasks.clone(), stop.clone());
+        let (settings, metrics) = (PullThrough { max_size }, Arc::new(Metrics::new().unwrap()));
+        let refusals = Arc::new(Refusals::new(Arc::clone(&tree), Arc::clone(&metrics)));
+        let told = Told { metrics: Arc::clone(&metrics.through), refusals: Arc::clone(&refusals) };
         let fetcher = Fetcher::new(limits).unwrap();
         let (held, wanted) = (Arc::clone(&tree), Arc::clone(&wants));
-        let through = Through::new(held, upstreams, &fetcher, settings, wanted, metrics, until).unwrap();
-        Self { directory, tree, through, tasks, wants }
+        let through = Through::new(held, upstreams, &fetcher, settings, wanted, told, until).unwrap();
+        Self { directory, tree, through, refusals, tasks, stop, wants }
     }
 
     fn path(&self) -> &Path {
@@ -87,11 +90,23 @@ impl Site {
         read(self.open(info), None).await
     }
 
+    /// What stands as refused, newest first: which artifact, why, and from where.
+    fn refused(&self) -> Vec<(String, RefusalReason, String)> {
+        let standing = self.refusals.standing().into_iter().map(|one| one.refusal);
+        standing.map(|refusal| (refusal.store_path, refusal.reason, refusal.source)).collect()
+    }
+
     /// Waits for everything that goes on after the clients were answered.
     async fn settled(&self) {
         self.tasks.close();
         self.tasks.wait().await;
         self.tasks.reopen();
+        // Each refusal has a record, for which nobody waits.
+        for refused in self.refusals.standing() {
+            while self.tree.quarantined(&refused.hash).is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
     }
 }
 

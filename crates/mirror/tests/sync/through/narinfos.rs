@@ -5,6 +5,7 @@ use std::time::Duration;
 use granary_fetch::Source;
 use granary_mirror::through::Answer;
 use granary_nix::StorePath;
+use granary_placement::report::RefusalReason;
 
 use super::super::clean;
 use super::super::common::{Cache, Reply, Upstream, source};
@@ -128,4 +129,24 @@ async fn a_closure_that_is_not_whole_upstream_is_answered_and_not_kept() {
     site.settled().await;
     assert_eq!(site.tree.totals().artifacts, 1);
     assert_eq!(clean(site.path(), &cache.keys()).artifacts, 1);
+}
+
+#[tokio::test]
+async fn a_bad_narinfo_is_refused_until_a_good_one_comes() {
+    let (cache, paths) = cache();
+    let mut forged = Cache::new("test-1");
+    forged.key = Cache::new("other").key;
+    forged.add("base", &[]);
+    let (liar, good) = (Upstream::of(&forged).await, Upstream::of(&cache).await);
+    let name = paths[0].hash_part().narinfo_name();
+    let narinfo = good.bytes(&name);
+    good.set(&name, Reply::Status(500));
+    let site = Site::new(&[source(&liar, &cache.keys(), 10), source(&good, &cache.keys(), 40)]);
+    // Whether the other has it is not known, so that nothing is remembered.
+    assert!(matches!(site.narinfo(&paths[0]).await, Answer::Unknown(_)));
+    let refused = (paths[0].hash_part().to_string(), RefusalReason::UntrustedKey, liar.url().to_owned());
+    assert_eq!(site.refused(), [refused]);
+    good.set(&name, Reply::Bytes(narinfo));
+    site.found(&paths[0]).await;
+    assert_eq!(site.refused(), []);
 }

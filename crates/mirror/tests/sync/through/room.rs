@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use granary_fetch::Source;
 use granary_nix::StorePath;
@@ -13,6 +14,8 @@ use super::{Got, Site};
 
 const MIB: usize = 1 << 20;
 const MAX: u64 = 4 << 20;
+/// The hour at the start of each test.
+const NOW: u32 = 1000;
 
 /// An old library and the application that needs it, two that stand alone, and one that comes later; 1 MiB each.
 struct Scene {
@@ -54,7 +57,7 @@ impl Scene {
         }
         assert_eq!(site.tree.totals().artifacts, if kept { 3 } else { 0 });
         drop(site);
-        let mut text = String::new();
+        let mut text = format!("clock {}\n", NOW * 3600);
         for (path, hour) in paths.into_iter().zip(hours) {
             writeln!(text, "{} {hour}", path.hash_part()).unwrap();
         }
@@ -135,15 +138,28 @@ async fn nobody_leaves_while_it_is_not_known_what_is_wanted() {
 
 #[tokio::test]
 async fn narinfos_of_guests_are_forgotten_after_a_month_and_not_before() {
-    let scene = Scene::begin([1000, 1000, 1000], false).await;
+    let scene = Scene::begin([NOW; 3], false).await;
     let site = scene.site();
     let paths = [&scene.library, &scene.app, &scene.rare];
     let known = |site: &Site| paths.map(|path| site.tree.in_catalog(&path.hash_part()));
-    site.through.forget(1000 + 30 * 24).unwrap();
+    let counted = |from: u32, to: u32| {
+        for hour in from..=to {
+            site.through.time_passes(Duration::from_hours(hour.into()));
+        }
+    };
+    // A clock that jumps by a year, and back, is an hour at most.
+    for years in [0, 1, 0] {
+        site.through.time_passes(Duration::from_hours(years * 365 * 24));
+        site.through.forget().unwrap();
+        assert_eq!(known(&site), [true; 3]);
+    }
+    counted(1, 30 * 24);
+    site.through.forget().unwrap();
     assert_eq!(known(&site), [true; 3]);
     // What is needed by what is wanted stays.
     site.wants.set_policies(Some(HashSet::from([scene.app.hash_part()])));
-    site.through.forget(1000 + 32 * 24).unwrap();
+    counted(30 * 24 + 1, 31 * 24);
+    site.through.forget().unwrap();
     assert_eq!(known(&site), [true, true, false]);
     clean(scene.directory.path(), &scene.cache.keys());
 }
