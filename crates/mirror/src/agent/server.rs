@@ -178,11 +178,10 @@ async fn miss(
         Some(through) => through.find_nar(&file),
         None => shared.tree.find_nar(&file),
     };
-    if let Some(name) = known.and_then(|known| shared.tree.nar_name(&known.hash_part))
-        && let Some(held) = name.strip_prefix("nar/").filter(|held| *held != file)
-    {
-        // The client read the narinfo before the artifact was held here, and has the NAR's name by its NarHash.
-        return (StatusCode::FOUND, [(header::LOCATION, held.to_owned())]).into_response();
+    if let Some(held) = known.and_then(|known| shared.tree.successor(&file, &known)) {
+        // The client read the narinfo before the artifact was held here, and has the NAR's name by its NarHash; or while the
+        // NAR was here in another file, which rotted or left.
+        return (StatusCode::FOUND, [(header::LOCATION, held)]).into_response();
     }
     if let (Some(through), Some(known)) = (&shared.through, known)
         && request.method() == Method::GET

@@ -1,7 +1,7 @@
 //! Listings, and with them debug indexes, from a NAR on the disk.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read as _};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use granary_fetch::decode::decoder;
@@ -41,9 +41,9 @@ pub(crate) enum MadeError {
     Stopping,
 }
 
-/// The listing of the NAR in a file. Needs the memory of the listing and of the decoder, whatever the NAR's size. Blocks.
-pub(crate) fn list(path: &Path, compression: Compression, nar_size: u64) -> Result<String, MadeError> {
-    let file = BufReader::with_capacity(BLOCK, File::open(path)?);
+/// The listing of the NAR in a file, from what that is read through. Needs the memory of the listing and of the decoder, whatever the NAR's size. Blocks.
+pub(crate) fn list(file: impl Read, compression: Compression, nar_size: u64) -> Result<String, MadeError> {
+    let file = BufReader::with_capacity(BLOCK, file);
     // One byte more, so that a longer NAR is refused and not cut.
     let mut nar = decoder(compression, file)?.take(nar_size.saturating_add(1));
     let (mut reader, mut writer) = (NarReader::new(nar_size), ListingWriter::default());
@@ -101,7 +101,7 @@ pub(crate) fn missing(
     info: &NarInfo,
     debuginfo: bool,
 ) -> Result<Vec<(Extra, String)>, MadeError> {
-    let text = list(&layout.served(&info.url), info.compression, info.nar_size)?;
+    let text = list(File::open(layout.served(&info.url))?, info.compression, info.nar_size)?;
     let build_ids = if debuginfo { Outline::parse(text.as_bytes())?.build_ids } else { Vec::new() };
     let mut files = Vec::with_capacity(build_ids.len() + 1);
     let listing = Extra::Listing(info.store_path.hash_part());
@@ -165,7 +165,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("nar");
         std::fs::write(&path, bytes).unwrap();
-        list(&path, Compression::None, nar_size)
+        list(File::open(&path).unwrap(), Compression::None, nar_size)
     }
 
     #[test]
@@ -176,6 +176,7 @@ mod tests {
         assert_eq!(listed(&good, size).unwrap(), text);
         assert!(matches!(listed(&good[..40], size), Err(MadeError::Nar(_))));
         assert!(matches!(listed(&good, size - 8), Err(MadeError::Nar(_))));
-        assert!(matches!(list(Path::new("/no/such/nar"), Compression::None, 1), Err(MadeError::Io(_))));
+        let unreadable = File::open(std::env::temp_dir()).unwrap();
+        assert!(matches!(list(unreadable, Compression::None, 1), Err(MadeError::Io(_))));
     }
 }

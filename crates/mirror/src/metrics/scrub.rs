@@ -3,7 +3,7 @@
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use super::clamp;
-use crate::scrub::Standing;
+use crate::scrub::{FILES, Standing};
 
 /// How far the scrub is, and what it found.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Scrub {
         let rotten = Opts::new("scrub_rotten_total", "Files that were found rotten, by what they were");
         let rotten = IntCounterVec::new(rotten, &["file"])?;
         registry.register(Box::new(rotten.clone()))?;
-        for file in ["nar", "narinfo", "catalog"] {
+        for file in FILES {
             rotten.with_label_values(&[file]);
         }
         Ok(Self {

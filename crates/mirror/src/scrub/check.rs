@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use granary_fetch::Fault;
-use granary_nix::{HashPart, NarInfo, Trust};
+use granary_nix::{Extra, HashPart, NarInfo, Trust};
 use granary_placement::report::RefusalReason;
 
+use super::beside;
 use super::budget::{Budget, Paced};
+use crate::extras::keys_of;
 use crate::tree::Tree;
 use crate::verify::artifact;
 
@@ -19,29 +21,58 @@ pub(super) enum Rot {
     Narinfo(Fault, Option<Box<NarInfo>>),
     /// The NAR file, of a published artifact.
     Nar(Fault),
+    /// The NAR file, of an artifact in the trash.
+    Trash(Fault),
+    /// The narinfo, of an artifact in the trash.
+    TrashNarinfo(Fault),
+    /// A file beside an artifact.
+    Beside(Extra, Fault),
 }
 
 /// What reading came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Checked {
-    /// So many bytes, and nothing wrong with them.
-    Good(u64),
-    /// Something is wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Checked {
+    /// Bytes of NAR files that were read and are good.
+    pub(super) bytes: u64,
+    /// What is wrong.
+    pub(super) rotten: Vec<Rot>,
+}
+
+/// What an artifact's narinfos and its NAR file came to.
+enum Once {
+    /// So many bytes, and nothing wrong with them; its narinfo, if it is published.
+    Good(u64, Option<Box<NarInfo>>),
     Rotten(Rot),
-    /// It was told to stop.
     Stopped,
 }
 
-/// Reads an artifact's narinfos, in the tree and in the catalog, and its NAR file. What is found is looked at twice: a file
-/// may have been replaced, or a disk may have stumbled.
-pub(super) fn check(tree: &Tree, hash: &HashPart, trust: &Trust, budget: &mut Budget) -> Checked {
-    match once(tree, hash, trust, budget) {
-        Checked::Rotten(_) => once(tree, hash, trust, budget),
-        checked => checked,
+/// Reads an artifact's narinfos, in the tree, in the catalog and in the trash, its NAR file, and the files beside it. What is
+/// found is looked at twice: a file may have been replaced, or a disk may have stumbled. `None` when it was told to stop.
+pub(super) fn check(tree: &Tree, hash: &HashPart, trust: &Trust, budget: &mut Budget) -> Option<Checked> {
+    let mut checked = Checked::default();
+    let found = match once(tree, hash, trust, budget) {
+        Once::Rotten(_) => once(tree, hash, trust, budget),
+        found => found,
+    };
+    match found {
+        Once::Good(bytes, info) => {
+            checked.bytes += bytes;
+            if let Some(info) = info {
+                checked.rotten.extend(beside::extras(tree, &info, &keys_of(trust), budget));
+            }
+        }
+        Once::Rotten(rot) => checked.rotten.push(rot),
+        Once::Stopped => return None,
     }
+    let trashed = beside::trash(tree, hash, trust, budget);
+    match trashed.or_else(|_| beside::trash(tree, hash, trust, budget)) {
+        Ok(bytes) => checked.bytes += bytes,
+        Err(rot) => checked.rotten.push(rot),
+    }
+    (!budget.is_stopped()).then_some(checked)
 }
 
-fn once(tree: &Tree, hash: &HashPart, trust: &Trust, budget: &mut Budget) -> Checked {
+fn once(tree: &Tree, hash: &HashPart, trust: &Trust, budget: &mut Budget) -> Once {
     let layout = tree.layout();
     // What is in neither has left since it was listed.
     let published = tree.holds(hash).then(|| narinfo(&layout.narinfo(hash), hash, trust));
@@ -53,28 +84,28 @@ fn once(tree: &Tree, hash: &HashPart, trust: &Trust, budget: &mut Budget) -> Che
                 bytes += read;
                 Some(info)
             }
-            Err(Unread::Stopped) => return Checked::Stopped,
-            Err(Unread::Fault(fault)) => return Checked::Rotten(Rot::Nar(fault)),
+            Err(Unread::Stopped) => return Once::Stopped,
+            Err(Unread::Fault(fault)) => return Once::Rotten(Rot::Nar(fault)),
         },
         (Some(Err(fault)), Some(Ok(info))) => {
             let mended = match nar(tree, info, budget) {
                 Ok(_) => Some(Box::new(info.clone())),
-                Err(Unread::Stopped) => return Checked::Stopped,
+                Err(Unread::Stopped) => return Once::Stopped,
                 Err(Unread::Fault(_)) => None,
             };
-            return Checked::Rotten(Rot::Narinfo(fault, mended));
+            return Once::Rotten(Rot::Narinfo(fault, mended));
         }
-        (Some(Err(fault)), _) => return Checked::Rotten(Rot::Narinfo(fault, None)),
+        (Some(Err(fault)), _) => return Once::Rotten(Rot::Narinfo(fault, None)),
         (None, _) => None,
     };
     match catalog {
-        Some(Err(fault)) => Checked::Rotten(Rot::Catalog(fault, good.map(Box::new))),
-        _ => Checked::Good(bytes),
+        Some(Err(fault)) => Once::Rotten(Rot::Catalog(fault, good.map(Box::new))),
+        _ => Once::Good(bytes, good.map(Box::new)),
     }
 }
 
 /// A narinfo of the tree. That nobody trusted has signed it is no rot: other rules held when it came.
-fn narinfo(path: &Path, hash: &HashPart, trust: &Trust) -> Result<NarInfo, Fault> {
+pub(super) fn narinfo(path: &Path, hash: &HashPart, trust: &Trust) -> Result<NarInfo, Fault> {
     artifact::read_narinfo(path, hash, trust).or_else(|fault| match fault.reason {
         RefusalReason::UntrustedKey | RefusalReason::Unsigned => {
             let unread = |error| Fault::new(RefusalReason::Disk, format!("{}: {error}", path.display()));

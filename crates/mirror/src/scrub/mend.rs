@@ -14,10 +14,17 @@ pub(super) enum Mended {
     Here,
     /// It is not published any more, until a pass has got it again; so are the others that have its NAR file.
     SetAside(Vec<HashPart>),
+    /// It is not answered from here any more. What is a file beside an artifact is had or made again with the others of its
+    /// artifact; the NAR file of something in the trash is had from elsewhere by whoever asks.
+    Removed,
 }
 
-/// Puts it right, or sets it aside. `name` is the store path, if it is known.
-pub(super) fn mend(tree: &Tree, hash: &HashPart, rot: &Rot) -> Result<Mended, TreeError> {
+/// Puts it right, sets it aside, or removes it. Only a file beside an artifact may belong to none.
+pub(super) fn mend(tree: &Tree, hash: Option<&HashPart>, rot: &Rot) -> Result<Mended, TreeError> {
+    if let Rot::Beside(extra, _) = rot {
+        return tree.drop_extra(extra, hash).map(|()| Mended::Removed);
+    }
+    let Some(hash) = hash else { return Ok(Mended::Removed) };
     let fault = match rot {
         Rot::Catalog(_, Some(info)) => {
             tree.drop_from_catalog(hash)?;
@@ -33,7 +40,15 @@ pub(super) fn mend(tree: &Tree, hash: &HashPart, rot: &Rot) -> Result<Mended, Tr
             tree.drop_from_catalog(hash)?;
             return Ok(Mended::SetAside(vec![*hash]));
         }
-        Rot::Narinfo(_, None) | Rot::Nar(_) => rot.fault(),
+        Rot::Trash(_) => {
+            tree.set_trash_aside(hash)?;
+            return Ok(Mended::Removed);
+        }
+        Rot::TrashNarinfo(_) => {
+            tree.remove_rotten_from_trash(hash)?;
+            return Ok(Mended::Removed);
+        }
+        Rot::Narinfo(_, None) | Rot::Nar(_) | Rot::Beside(..) => rot.fault(),
     };
     let info = tree.published_narinfo(hash).or_else(|| tree.catalog_narinfo(hash));
     let store_path = info.map_or_else(|| hash.to_string(), |info| info.store_path.to_string());
@@ -50,7 +65,12 @@ impl Rot {
     /// What is wrong.
     pub(super) fn fault(&self) -> &Fault {
         match self {
-            Self::Catalog(fault, _) | Self::Narinfo(fault, _) | Self::Nar(fault) => fault,
+            Self::Catalog(fault, _)
+            | Self::Narinfo(fault, _)
+            | Self::Nar(fault)
+            | Self::Trash(fault)
+            | Self::TrashNarinfo(fault)
+            | Self::Beside(_, fault) => fault,
         }
     }
 
@@ -60,6 +80,9 @@ impl Rot {
             Self::Catalog(..) => "catalog",
             Self::Narinfo(..) => "narinfo",
             Self::Nar(_) => "nar",
+            Self::Trash(_) => "trash",
+            Self::TrashNarinfo(_) => "trash-narinfo",
+            Self::Beside(extra, _) => extra.kind().as_str(),
         }
     }
 

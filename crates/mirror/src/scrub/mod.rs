@@ -3,11 +3,13 @@
 //!
 //! * [`pace`]: how fast. Pure.
 //! * [`round`]: how far.
-//! * `check`: what is wrong with one artifact. `mend`: what is done about it.
+//! * `check`: what is wrong with one artifact; `beside`: with its NAR file in the trash, and the files beside it. `mend`: what
+//!   is done about it.
 //!
 //! Hash parts are random, so reading in their order spreads over everything. The reading is that of
 //! `granary-mirror verify`.
 
+mod beside;
 mod budget;
 mod check;
 mod mend;
@@ -17,12 +19,13 @@ pub mod round;
 use std::sync::Arc;
 use std::time::Duration;
 
-use granary_nix::{HashPart, Trust};
+use granary_nix::{ExtraKind, HashPart, Trust};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::extras::keys_of;
 use crate::tree::Tree;
 use budget::Budget;
 use check::{Checked, Rot};
@@ -43,6 +46,21 @@ const NARINFO: u64 = 4 << 10;
 /// After so many errors of the disk in a row nothing more is set aside: a disk or a cable that fails is no reason to take
 /// everything out.
 const MAX_READ_ERRORS: u32 = 4;
+
+/// What can be rotten: a NAR file, a narinfo, a narinfo of the catalog; the same of what is in the trash; and the files
+/// beside artifacts.
+pub const FILES: [&str; 10] = [
+    "nar",
+    "narinfo",
+    "catalog",
+    "trash",
+    "trash-narinfo",
+    ExtraKind::Listing.as_str(),
+    ExtraKind::Log.as_str(),
+    ExtraKind::DebugInfo.as_str(),
+    ExtraKind::Realisation.as_str(),
+    ExtraKind::BuildTrace.as_str(),
+];
 
 /// How far the scrub is, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +83,7 @@ pub trait Watcher: Send + Sync {
     fn standing(&self, standing: &Standing);
     /// An artifact was read.
     fn read(&self, bytes: u64);
-    /// Something was rotten: `nar`, `narinfo` or `catalog`. `missing`: a pass has to get it again.
+    /// Something was rotten, one of [`FILES`]. `missing`: a pass has to get it again.
     fn rotten(&self, kind: &'static str, missing: bool);
 }
 
@@ -123,7 +141,7 @@ impl Scrubber {
     /// Scrubs until `stop`.
     pub async fn run(mut self, watcher: &dyn Watcher, stop: CancellationToken) {
         self.budget = Some(Budget::new(self.rules.bandwidth, stop.clone()));
-        'rounds: while !stop.is_cancelled() {
+        'rounds: while !stop.is_cancelled() && self.budget.is_some() {
             let batch = self.tree.next_after(self.round.after.as_ref(), BATCH);
             if batch.is_empty() && self.round.after.is_some() {
                 self.end_round(watcher).await;
@@ -154,23 +172,32 @@ impl Scrubber {
         let work = move || (check::check(&tree, &hash, &trust, &mut budget), budget);
         let (checked, budget) = tokio::task::spawn_blocking(work).await.ok()?;
         self.budget = Some(budget);
-        let bytes = match checked {
-            Checked::Stopped => return None,
-            Checked::Good(bytes) => {
-                self.read_errors = 0;
-                bytes
-            }
-            Checked::Rotten(rot) => {
-                self.rotten(hash, rot, watcher).await;
-                0
-            }
-        };
+        let Checked { bytes, rotten } = checked?;
+        if !rotten.iter().any(Rot::is_read_error) {
+            self.read_errors = 0;
+        }
+        for rot in rotten {
+            self.rotten(Some(hash), rot, watcher).await;
+        }
         watcher.read(bytes);
         Some(bytes)
     }
 
-    async fn rotten(&mut self, artifact: HashPart, rot: Rot, watcher: &dyn Watcher) {
+    /// Reads what belongs to no artifact as far as is known.
+    async fn strays(&mut self, watcher: &dyn Watcher) {
+        let Some(mut budget) = self.budget.take() else { return };
+        let (tree, keys) = (Arc::clone(&self.tree), keys_of(&self.trust));
+        let work = move || (beside::strays(&tree, &keys, &mut budget), budget);
+        let Ok((rotten, budget)) = tokio::task::spawn_blocking(work).await else { return };
+        self.budget = Some(budget);
+        for rot in rotten {
+            self.rotten(None, rot, watcher).await;
+        }
+    }
+
+    async fn rotten(&mut self, hash: Option<HashPart>, rot: Rot, watcher: &dyn Watcher) {
         let (kind, fault) = (rot.kind(), rot.fault().clone());
+        let artifact = hash.map_or_else(|| "none".to_owned(), |hash| hash.to_string());
         if rot.is_read_error() {
             self.read_errors = self.read_errors.saturating_add(1);
             self.read_error = fault.to_string();
@@ -178,12 +205,11 @@ impl Scrubber {
                 error!(%artifact, %fault, "the disk cannot be read; nothing more is set aside for that");
                 return;
             }
-        } else {
-            self.read_errors = 0;
         }
         self.round.rotten += 1;
         let tree = Arc::clone(&self.tree);
-        let Ok(mended) = tokio::task::spawn_blocking(move || mend::mend(&tree, &artifact, &rot)).await else {
+        let Ok(mended) = tokio::task::spawn_blocking(move || mend::mend(&tree, hash.as_ref(), &rot)).await
+        else {
             return;
         };
         match mended {
@@ -195,6 +221,10 @@ impl Scrubber {
                 warn!(%artifact, kind, reason = %fault.reason, %fault, artifacts = all.len(), "a file has rotted; set aside, to be had again");
                 watcher.rotten(kind, true);
             }
+            Ok(Mended::Removed) => {
+                warn!(%artifact, kind, reason = %fault.reason, %fault, "a file has rotted; it is not answered from here any more");
+                watcher.rotten(kind, false);
+            }
             Err(error) => {
                 error!(%artifact, kind, reason = %fault.reason, %fault, %error, "a file has rotted and cannot be set aside");
             }
@@ -204,6 +234,10 @@ impl Scrubber {
     }
 
     async fn end_round(&mut self, watcher: &dyn Watcher) {
+        self.strays(watcher).await;
+        if self.budget.as_ref().is_none_or(Budget::is_stopped) {
+            return;
+        }
         info!(artifacts = self.round.artifacts, bytes = self.round.bytes, "everything has been read again");
         self.round = self.round.next(Timestamp::now());
         self.keep().await;
@@ -238,7 +272,7 @@ impl Scrubber {
     #[must_use]
     pub fn standing(&self) -> Standing {
         let totals = self.tree.totals();
-        let total = totals.bytes + totals.artifacts * NARINFO;
+        let total = totals.bytes + self.tree.trashed_bytes() + totals.artifacts * NARINFO;
         let late = pace::is_late(&self.rules, self.progress(total)).then(|| {
             let needed = pace::needed(&self.rules, total).as_secs();
             let period = self.rules.period.as_secs();

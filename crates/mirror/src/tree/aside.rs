@@ -8,13 +8,13 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use granary_nix::{HashPart, NarInfo, StorePath};
 
 use super::durable::{read_narinfo, sync_directory};
-use super::index::Held;
-use super::trash::{is_file, remove_if_there};
+use super::index::{CatalogEntry, Held};
+use super::trash::remove_if_there;
 use super::{Tree, TreeError, disk, read, write};
 
 /// Files that are kept for people to look at.
@@ -42,6 +42,7 @@ impl Tree {
                 self.put_in_catalog([&info])?;
             }
         }
+        self.note_names_of(&all);
         let name = held.nar_name();
         let note = self.note(&name);
         self.scratch.write(&note, b"")?;
@@ -82,13 +83,26 @@ impl Tree {
     }
 
     fn move_aside(&self, name: &str) -> Result<(), TreeError> {
-        let from = self.layout.served(name);
-        if !is_file(&from) {
+        self.quarantine_file(&self.layout.served(name), name)
+    }
+
+    fn quarantine_file(&self, from: &Path, name: &str) -> Result<(), TreeError> {
+        if !fs::symlink_metadata(from).is_ok_and(|file| !file.is_dir()) {
             return Ok(());
         }
-        disk::rename(&from, &self.kept_file(name)).map_err(TreeError::io("set aside", &from))?;
+        disk::rename(from, &self.kept_file(name)).map_err(TreeError::io("set aside", from))?;
         sync_directory(&self.layout.quarantine())?;
-        sync_directory(&self.layout.nars())
+        from.parent().map_or(Ok(()), sync_directory)
+    }
+
+    /// Sets aside the NAR file of an artifact in the trash, which is rotten. Its narinfo stays: the NAR is had from
+    /// elsewhere for whoever asks.
+    pub fn set_trash_aside(&self, hash: &HashPart) -> Result<(), TreeError> {
+        let _nothing_comes = write(&self.gate);
+        let Some(name) = read(&self.trash).nar_name(hash) else { return Ok(()) };
+        self.quarantine_file(&self.layout.trash_served(&name), &name)?;
+        write(&self.trash).lose(&name);
+        self.bound_kept_files()
     }
 
     /// Removes the kept files that are too many or too large, those first that were kept first.
@@ -133,20 +147,32 @@ impl Tree {
 
     /// Takes a narinfo out of the catalog whose file is rotten. A pass that wants it writes it again.
     pub fn drop_from_catalog(&self, hash: &HashPart) -> Result<(), TreeError> {
+        self.note_names_of(std::slice::from_ref(hash));
         self.forget_in_catalog(hash);
         remove_if_there(&self.layout.catalog_narinfo(hash))
+    }
+
+    /// The names of their NAR files are remembered, whatever comes in their place.
+    fn note_names_of(&self, hashes: &[HashPart]) {
+        let known: Vec<CatalogEntry> = {
+            let catalog = read(&self.catalog);
+            hashes.iter().filter_map(|hash| catalog.entry(hash)).collect()
+        };
+        self.note_names(known.iter().map(|known| (&known.hash_part, known.expected)));
     }
 
     fn forget_in_catalog(&self, hash: &HashPart) {
         write(&self.catalog).remove(hash);
     }
 
-    /// The first artifacts after `after`, in the order of their hash parts, that are published or in the catalog; at most
-    /// `count`. In memory.
+    /// The first artifacts after `after`, in the order of their hash parts, that are published, in the catalog or in the
+    /// trash; at most `count`. In memory.
     #[must_use]
     pub fn next_after(&self, after: Option<&HashPart>, count: usize) -> Vec<HashPart> {
-        let (index, catalog) = (read(&self.index), read(&self.catalog));
+        let (index, catalog, trash) = (read(&self.index), read(&self.catalog), read(&self.trash));
         let all = index.hashes().chain(catalog.hashes().filter(|hash| index.get(hash).is_none()));
+        let trashed = trash.hashes().filter(|hash| index.get(hash).is_none() && !catalog.has(hash));
+        let all = all.chain(trashed);
         let mut first: BinaryHeap<HashPart> = BinaryHeap::with_capacity(count + 1);
         for hash in all.filter(|hash| after.is_none_or(|after| *hash > after)) {
             first.push(*hash);

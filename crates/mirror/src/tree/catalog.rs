@@ -47,14 +47,15 @@ struct Known {
 
 impl Catalog {
     pub(super) fn by_name(&self, file: &str, hash: Hash) -> Option<CatalogEntry> {
-        let entry = |hash_part: &HashPart| {
-            let expected = self.entries.get(hash_part)?.expected;
-            Some(CatalogEntry { hash_part: *hash_part, expected })
-        };
         let is_named = |entry: &CatalogEntry| {
             served_nar_name(hash, entry.expected.compression).strip_prefix("nar/") == Some(file)
         };
-        self.names.get(&hash)?.iter().filter_map(entry).find(is_named)
+        self.names.get(&hash)?.iter().filter_map(|hash_part| self.entry(hash_part)).find(is_named)
+    }
+
+    pub(super) fn entry(&self, hash: &HashPart) -> Option<CatalogEntry> {
+        let expected = self.entries.get(hash)?.expected;
+        Some(CatalogEntry { hash_part: *hash, expected })
     }
 
     pub(super) fn has(&self, hash: &HashPart) -> bool {
@@ -83,6 +84,11 @@ impl Catalog {
             }
         }
     }
+}
+
+/// Whether the NAR file has another name than before.
+pub(super) fn is_renamed(before: &Expected, now: &Expected) -> bool {
+    (before.file_hash, before.compression) != (now.file_hash, now.compression)
 }
 
 /// The hashes that the NAR file may be named by.
@@ -154,6 +160,13 @@ impl Tree {
         let put = |changed: &Changed| self.scratch.put(changed.text.as_bytes());
         let temps: Vec<TempFile> = some.iter().map(put).collect::<Result<_, _>>()?;
         sync_all(&temps)?;
+        let renamed = |Changed { info, .. }: &&Changed| {
+            let hash = info.store_path.hash_part();
+            let before = read(&self.catalog).entry(&hash)?.expected;
+            is_renamed(&before, &Expected::from(info)).then_some((hash, before))
+        };
+        let renamed: Vec<_> = some.iter().filter_map(|changed| renamed(&changed)).collect();
+        self.note_names(renamed.iter().map(|(hash, before)| (hash, *before)));
         for (temp, Changed { info, .. }) in temps.into_iter().zip(some) {
             rename(temp, &self.layout.catalog_narinfo(&info.store_path.hash_part()))?;
         }
@@ -171,7 +184,7 @@ impl Tree {
     pub(super) fn complete_catalog(&self) -> Result<(), TreeError> {
         let published = read(&self.index);
         let mut catalog = write(&self.catalog);
-        let mut completed = 0_usize;
+        let (mut completed, mut renamed) = (0_usize, Vec::new());
         for (hash, held) in published.iter() {
             if catalog.entries.get(hash).is_some_and(|known| known.expected.file_hash == Some(held.file_hash))
             {
@@ -180,6 +193,7 @@ impl Tree {
             let path = self.layout.narinfo(hash);
             let Some(info) = read_narinfo(&path) else { continue };
             let text = info.to_text();
+            renamed.extend(catalog.entry(hash));
             self.scratch
                 .name_again(&path, &self.layout.catalog_narinfo(hash), || text.clone().into_bytes())?;
             catalog.insert(*hash, Hash::of(text.as_bytes()), (&info).into());
@@ -189,6 +203,8 @@ impl Tree {
             tracing::info!(narinfos = completed, "the catalog is completed from what is published");
             sync_directory(&self.layout.catalog())?;
         }
+        drop((published, catalog));
+        self.note_names(renamed.iter().map(|known| (&known.hash_part, known.expected)));
         Ok(())
     }
 

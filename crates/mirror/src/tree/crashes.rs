@@ -1,6 +1,7 @@
 //! The power cut before every step of seeded histories of a tree: what is left is a valid cache, and is completed.
 
 mod beside;
+mod killed;
 mod removals;
 
 use std::cell::RefCell;
@@ -183,13 +184,14 @@ fn refusal(hash: &HashPart) -> Refusal {
     Refusal { store_path, reason, message: "m".into(), source: "s".into() }
 }
 
-/// Every file but the disk's id; of the records, which have the time in them, only the names.
+/// Every file but the disk's id, and the names that NAR files had, which are more when something is done twice; of the records,
+/// which have the time in them, only the names.
 fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let (mut open, mut files) = (vec![directory.to_owned()], BTreeMap::new());
     while let Some(path) = open.pop() {
         if path.is_dir() {
             open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        } else if !path.ends_with(".granary/id") {
+        } else if ![".granary/id", ".granary/names.json"].iter().any(|other| path.ends_with(other)) {
             let timed = path.extension().is_some_and(|extension| extension == "json");
             let content = if timed { Vec::new() } else { fs::read(&path).unwrap() };
             files.insert(path.strip_prefix(directory).unwrap().to_owned(), content);

@@ -5,6 +5,7 @@
 
 mod fresh;
 mod owners;
+mod rotten;
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,11 +13,10 @@ use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::RwLock;
 
-use granary_nix::listing::Outline;
-use granary_nix::{DebugInfo, Extra, ExtraKind, HashPart, NarInfo, StorePath, listing};
+use granary_nix::{DebugInfo, Extra, ExtraKind, Hash, HashPart, NarInfo, StorePath, listing};
 
 use super::durable::{make_directory, place, rename, sync_all, sync_directory};
-use super::{Layout, TempFile, Tree, TreeError, disk, read, write};
+use super::{Layout, TempFile, Tree, TreeError, checksum, disk, read, write};
 
 use fresh::Fresh;
 use owners::Realised;
@@ -70,6 +70,7 @@ impl Tree {
         if let Some(directory) = path.parent() {
             self.make_lasting(directory)?;
         }
+        checksum::write_of(file.path()).map_err(TreeError::io("read", file.path()))?;
         disk::sync(file.path()).map_err(TreeError::io("sync", file.path()))?;
         place(file, &path)?;
         if let Some(artifact) = artifact {
@@ -85,8 +86,13 @@ impl Tree {
         if !self.holds(artifact) {
             return Ok(0);
         }
-        let put = |(_, text): &(Extra, String)| self.scratch.put(text.as_bytes());
-        let temps = files.iter().map(put).collect::<Result<Vec<_>, _>>()?;
+        let put = |(_, text): &(Extra, String)| {
+            let temp = self.scratch.put(text.as_bytes())?;
+            let file = fs::File::open(temp.path()).map_err(TreeError::io("open", temp.path()))?;
+            checksum::write(&file, Hash::of(text.as_bytes()));
+            Ok(temp)
+        };
+        let temps = files.iter().map(put).collect::<Result<Vec<_>, TreeError>>()?;
         sync_all(&temps)?;
         let mut open: Option<PathBuf> = None;
         for (temp, (extra, _)) in temps.into_iter().zip(files) {
@@ -129,9 +135,7 @@ impl Tree {
             let text = fs::read(self.extra_path(&Extra::DebugInfo(*id))).unwrap_or_default();
             DebugInfo::parse(&text, id).is_ok_and(|entry| entry.nar == info.url)
         };
-        let outline = read_listing(&self.extra_path(&listing)).and_then(|text| Outline::parse(&text).ok());
-        let build_ids = outline.map(|outline| outline.build_ids).unwrap_or_default();
-        extras.extend(build_ids.into_iter().filter(ours).map(Extra::DebugInfo));
+        extras.extend(self.build_ids(&listing).into_iter().filter(ours).map(Extra::DebugInfo));
         extras.push(listing);
         extras
     }

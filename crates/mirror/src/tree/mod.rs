@@ -17,6 +17,7 @@
 //! .granary/pushed                 names of files beside artifacts that were pushed, for the quota
 //! .granary/kept/<hash part>       marks of what stays although no policy wants it
 //! .granary/channels/<name>/        the revisions of a channel that are kept, and what they list
+//! .granary/names.json             names that NAR files had in the last month
 //! .granary/access/hours           when clients last had what is here only because they asked for it
 //! ```
 //!
@@ -30,6 +31,7 @@ mod aside;
 mod batch;
 mod canonical;
 mod catalog;
+pub(crate) mod checksum;
 #[cfg(test)]
 mod crashes;
 mod disk;
@@ -41,6 +43,7 @@ mod index;
 mod kept;
 mod layout;
 mod many;
+mod names;
 mod open;
 mod order;
 mod partial;
@@ -76,6 +79,7 @@ use catalog::Catalog;
 use durable::Scratch;
 use extras::Beside;
 use index::Index;
+use names::Names;
 use partial::Partials;
 use trash::Trash;
 
@@ -93,6 +97,7 @@ pub struct Tree {
     index: RwLock<Index>,
     catalog: RwLock<Catalog>,
     trash: RwLock<Trash>,
+    names: RwLock<Names>,
     kept: RwLock<HashSet<HashPart>>,
     capacity: Arc<Capacity>,
     beside: Beside,
@@ -122,7 +127,7 @@ impl Tree {
     /// Waits until there is room for a NAR file of so many bytes at most, or says that there is none. The room is to be
     /// kept until the file is written, and to be dropped before anything else is waited for.
     pub async fn admit(&self, bytes: u64) -> Result<Room, NoRoom> {
-        self.capacity.admit(bytes, || self.totals().bytes + read(&self.trash).bytes()).await
+        self.capacity.admit(bytes, || self.totals().bytes + self.trashed_bytes()).await
     }
 
     /// The disk's id: 32 hexadecimal digits, made once. In memory.
@@ -202,12 +207,12 @@ impl Tree {
     }
 
     /// What the catalog, or else the trash, says about the NAR file that is named `<hash>.nar[.<compression>]`, by its
-    /// FileHash or by its NarHash. In memory.
+    /// FileHash or by its NarHash, or what it was when it had that name. In memory.
     #[must_use]
     pub fn find_nar(&self, file: &str) -> Option<CatalogEntry> {
         let hash = nar_hash_of(file)?;
         let known = read(&self.catalog).by_name(file, hash);
-        known.or_else(|| read(&self.trash).by_name(file, hash))
+        known.or_else(|| read(&self.trash).by_name(file, hash)).or_else(|| self.formerly(file))
     }
 
     /// The name in the cache, `nar/<FileHash>.nar[.<compression>]`, of the NAR file of an artifact that is published, or is

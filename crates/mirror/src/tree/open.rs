@@ -4,6 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use granary_nix::{CacheInfo, HashPart, NarInfo, StorePath};
 use jiff::Timestamp;
@@ -18,6 +19,12 @@ use super::trash::Trash;
 use super::unreadable::Unreadable;
 use super::{Layout, Tree, TreeError, disk, id, write};
 use crate::capacity::Capacity;
+
+/// How often the lock is tried before the directory counts as another one's. A program that was being started when the last
+/// process ended, such as nginx, has that one's files, and with them the lock, until it runs.
+const LOCK_TRIES: u32 = 100;
+/// Pause between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// A tree that this process alone has, before it is read what is in it: nginx can serve it already.
 #[derive(Debug)]
@@ -67,12 +74,14 @@ impl Opening {
             gate,
             index,
             catalog,
+            names: RwLock::default(),
             kept,
             trash,
             capacity,
             beside,
             _lock: lock,
         };
+        tree.load_names();
         let is_settled = TreeError::or_later(tree.settle())?;
         tree.capacity.read_only(!is_settled);
         Ok(tree)
@@ -134,10 +143,17 @@ fn lock(layout: &Layout) -> Result<File, TreeError> {
     let made = File::options().create(true).truncate(false).write(true).open(&path);
     TreeError::or_later(made.map(drop).map_err(TreeError::io("open", &path)))?;
     let file = File::open(&path).map_err(TreeError::io("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(TreeError::InUse { path: layout.directory().to_owned() }),
-        Err(TryLockError::Error(error)) => Err(TreeError::io("lock", &path)(error)),
+    let mut tries = 0;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => tries += 1,
+            Err(TryLockError::WouldBlock) => {
+                return Err(TreeError::InUse { path: layout.directory().to_owned() });
+            }
+            Err(TryLockError::Error(error)) => return Err(TreeError::io("lock", &path)(error)),
+        }
+        std::thread::sleep(LOCK_PAUSE);
     }
 }
 

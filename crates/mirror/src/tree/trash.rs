@@ -20,23 +20,25 @@ pub(super) struct Trash {
     known: Catalog,
     /// Those whose NAR file has not been removed yet.
     kept: HashMap<HashPart, Held>,
+    /// Bytes of the NAR files. Two artifacts with one NAR file count it twice.
+    bytes: u64,
 }
 
 impl Trash {
     /// Reads the directory. What is no narinfo of ours is left alone.
     pub(super) fn load(layout: &Layout) -> Result<Self, TreeError> {
         let known = Catalog::load(&layout.trash(), |hash| layout.trash_narinfo(hash))?;
-        let mut kept = HashMap::new();
+        let mut trash = Self::default();
         for hash in known.hashes() {
             let Some(info) = read_narinfo(&layout.trash_narinfo(hash)) else { continue };
             let Some(held) = Held::of(&info, 0, None) else { continue };
             let name = held.nar_name();
             // It stands where it was when another artifact has the same, or when a crash came before it was moved.
             if [layout.trash_served(&name), layout.served(&name)].iter().any(|path| path.exists()) {
-                kept.insert(*hash, held);
+                trash.hold(*hash, held);
             }
         }
-        Ok(Self { known, kept })
+        Ok(Self { known, ..trash })
     }
 
     pub(super) fn by_name(&self, file: &str, hash: Hash) -> Option<CatalogEntry> {
@@ -49,7 +51,32 @@ impl Trash {
 
     pub(super) fn insert(&mut self, hash: HashPart, held: Held, info: &NarInfo) {
         self.known.insert(hash, Hash::of(info.to_text().as_bytes()), info.into());
+        self.hold(hash, held);
+    }
+
+    fn hold(&mut self, hash: HashPart, held: Held) {
+        self.let_go(&hash);
+        self.bytes += held.file_size;
         self.kept.insert(hash, held);
+    }
+
+    fn let_go(&mut self, hash: &HashPart) {
+        if let Some(held) = self.kept.remove(hash) {
+            self.bytes -= held.file_size;
+        }
+    }
+
+    /// The NAR file is not there any more: it has none of the artifacts that had it.
+    pub(super) fn lose(&mut self, name: &str) {
+        let all: Vec<HashPart> =
+            self.kept.iter().filter(|(_, held)| held.nar_name() == name).map(|(hash, _)| *hash).collect();
+        for hash in &all {
+            self.let_go(hash);
+        }
+    }
+
+    pub(super) fn has(&self, hash: &HashPart) -> bool {
+        self.known.has(hash)
     }
 
     pub(super) fn hashes(&self) -> impl Iterator<Item = &HashPart> {
@@ -61,8 +88,8 @@ impl Trash {
     }
 
     /// Bytes of the NAR files. Two artifacts with one NAR file count it twice.
-    pub(super) fn bytes(&self) -> u64 {
-        self.kept.values().map(|held| held.file_size).sum()
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Whether an artifact of the trash other than `hash` still needs this NAR file.
@@ -79,6 +106,18 @@ impl Tree {
     pub fn trashed(&self) -> Vec<(HashPart, Option<u64>)> {
         let trash = read(&self.trash);
         trash.hashes().map(|hash| (*hash, trash.kept(hash).map(|held| held.file_size))).collect()
+    }
+
+    /// Bytes of the NAR files in the trash; two artifacts with one NAR file count it twice. In memory.
+    #[must_use]
+    pub fn trashed_bytes(&self) -> u64 {
+        read(&self.trash).bytes()
+    }
+
+    /// Whether the trash has the artifact's narinfo. In memory.
+    #[must_use]
+    pub fn is_trashed(&self, hash: &HashPart) -> bool {
+        read(&self.trash).has(hash)
     }
 
     /// Whether the trash has the artifact, with its NAR file. In memory.
@@ -120,20 +159,29 @@ impl Tree {
         Ok(())
     }
 
+    /// Removes what is left of an artifact in the trash whose narinfo has rotted. Its name is remembered.
+    pub fn remove_rotten_from_trash(&self, hash: &HashPart) -> Result<(), TreeError> {
+        let before = read(&self.trash).known.entry(hash);
+        self.note_names(before.iter().map(|before| (hash, before.expected)));
+        self.remove_from_trash(hash)
+    }
+
     fn remove_trashed_nar(&self, hash: &HashPart) -> Result<(), TreeError> {
         let mut trash = write(&self.trash);
         let Some(held) = trash.kept.get(hash).copied() else { return Ok(()) };
         if !trash.is_shared(hash, &held) {
             remove_if_there(&self.layout.trash_served(&held.nar_name()))?;
         }
-        trash.kept.remove(hash);
+        trash.let_go(hash);
         Ok(())
     }
 
     /// The artifact is published again. What cannot be removed now is removed at the next start.
     pub(super) fn drop_from_trash(&self, hash: &HashPart) {
-        if !read(&self.trash).known.has(hash) {
-            return;
+        let Some(before) = read(&self.trash).known.entry(hash) else { return };
+        let held = read(&self.index).get(hash).copied();
+        if held.is_none_or(|held| before.expected.file_hash != Some(held.file_hash)) {
+            self.note_names(std::iter::once((hash, before.expected)));
         }
         let gone =
             self.remove_trashed_nar(hash).and_then(|()| remove_if_there(&self.layout.trash_narinfo(hash)));

@@ -5,8 +5,10 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use granary_fetch::{Expected, Fault, Verified, narinfo};
-use granary_nix::{HashPart, NarInfo, Trust, served_nar_name};
+use granary_nix::{Compression, HashPart, NarInfo, Trust, served_nar_name};
 use granary_placement::report::RefusalReason;
+
+use crate::tree::checksum;
 
 /// Reads a narinfo of a tree of ours: it parses, is about this hash part, meets `trust`, and names its NAR file as we do.
 pub(crate) fn read_narinfo(path: &Path, hash: &HashPart, trust: &Trust) -> Result<NarInfo, Fault> {
@@ -49,6 +51,17 @@ fn is_named_as_ours(info: &NarInfo) -> Result<(), Fault> {
     }
     let message = format!("URL is {:?}; in a tree of ours it is {ours:?}", info.url);
     Err(Fault::new(RefusalReason::ForbiddenUrl, message))
+}
+
+/// Reads a NAR file to its end, whose name in the cache, `nar/<FileHash>.nar[.<compression>]`, says what its bytes are.
+pub(crate) fn is_named_by_its_bytes(file: impl Read, name: &str) -> Result<(), Fault> {
+    let found =
+        checksum::hash(file).map_err(|error| Fault::new(RefusalReason::Disk, format!("{name}: {error}")))?;
+    if Compression::ALL.into_iter().any(|compression| served_nar_name(found, compression) == name) {
+        return Ok(());
+    }
+    let message = format!("{name}: its bytes have the hash {found}, which is not its name");
+    Err(Fault::new(RefusalReason::FileHash, message))
 }
 
 /// Reads the NAR file that a published narinfo names, once, through what `through` makes of it. The outer error is that of

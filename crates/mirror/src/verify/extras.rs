@@ -1,40 +1,33 @@
 //! The check of the files beside artifacts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use granary_nix::listing::Listing;
-use granary_nix::{BuildId, DebugInfo, Extra, ExtraKind, HashPart, NarInfo, PublicKeys, Trust};
+use granary_nix::{Extra, ExtraKind, HashPart, NarInfo, PublicKeys, Trust};
 
+use super::beside::{self, AtOnce, Place};
 use super::outcome::{Finding, Kind};
 use super::workers::on_all_cores;
-use crate::extras::{check, keys_of, list, most_bytes};
+use crate::extras::keys_of;
 
 /// What was found beside the artifacts.
 #[derive(Debug, Default)]
 pub(super) struct Beside {
     /// Files, good or bad, with the logs.
     pub(super) files: u64,
-    /// Logs. Nobody can tell whether they are true.
+    /// Logs. Nobody can tell whether they are true, only whether they are what was written.
     pub(super) logs: u64,
     pub(super) faults: Vec<Finding>,
     pub(super) notes: Vec<Finding>,
 }
 
-/// Checks all files beside artifacts. `good` are the narinfos of the tree that hold, and `nars` the names of the NAR files,
-/// `nar/…`. The NAR of each listing is read for it.
-pub(super) fn check_extras(
-    directory: &Path,
-    good: &[(String, NarInfo)],
-    nars: &[String],
-    trust: &Trust,
-) -> Beside {
+/// Checks all files beside artifacts. `good` are the narinfos of the tree that hold. The NAR of each listing is read for it.
+pub(super) fn check_extras(directory: &Path, good: &[(String, NarInfo)], trust: &Trust) -> Beside {
     let keys = keys_of(trust);
     let tree = Tree {
         directory,
         artifacts: good.iter().map(|(_, info)| (info.store_path.hash_part(), info)).collect(),
-        nars: nars.iter().map(String::as_str).collect(),
         keys: &keys,
     };
     let mut beside = Beside::default();
@@ -66,7 +59,6 @@ enum Problem {
 struct Tree<'t> {
     directory: &'t Path,
     artifacts: HashMap<HashPart, &'t NarInfo>,
-    nars: HashSet<&'t str>,
     keys: &'t PublicKeys,
 }
 
@@ -77,60 +69,15 @@ impl Tree<'_> {
                 let message = "no artifact of the tree that holds has this listing";
                 return Some(Problem::Note(Finding::new(name, Kind::Orphan, message)));
             }
-            Extra::Log(_) => return None,
             Extra::Listing(_) => Kind::Listing,
+            Extra::Log(_) => Kind::Log,
             Extra::DebugInfo(_) => Kind::DebugInfo,
             Extra::Realisation(_) | Extra::BuildTrace(_) => Kind::Realisation,
         };
-        let message = self.fault(extra, &self.directory.join(name))?;
-        Some(Problem::Fault(Finding::new(name, kind, message)))
-    }
-
-    /// What is wrong with a file.
-    fn fault(&self, extra: &Extra, path: &Path) -> Option<String> {
-        let most = most_bytes(extra.kind());
-        let text = match fs::metadata(path).map(|file| file.len()) {
-            Ok(length) if length > most => {
-                return Some(format!("it has {length} bytes; {most} are the most"));
-            }
-            Ok(_) => fs::read(path),
-            Err(error) => Err(error),
-        };
-        let text = match text {
-            Ok(text) => text,
-            Err(error) => return Some(error.to_string()),
-        };
-        let info = if let Extra::Listing(hash) = extra { self.artifacts.get(hash) } else { None };
-        if let Err(bad) = check(extra, &text, self.keys, info.map(|info| info.nar_size)) {
-            return Some(bad.to_string());
-        }
-        match (extra, info) {
-            (Extra::Listing(_), Some(info)) => self.listing_fault(&text, info),
-            (Extra::DebugInfo(id), _) => self.debug_info_fault(&text, id),
-            _ => None,
-        }
-    }
-
-    /// Compares a listing with the NAR itself. A NAR that cannot be read is a fault of its own, told elsewhere.
-    fn listing_fault(&self, text: &[u8], info: &NarInfo) -> Option<String> {
-        let nar: PathBuf = self.directory.join(&info.url);
-        let made = list(&nar, info.compression, info.nar_size).ok()?;
-        if made.as_bytes() == text {
-            return None;
-        }
-        match (Listing::parse(text), Listing::parse(made.as_bytes())) {
-            (Ok(there), Ok(made)) => made.difference(&there).map(|place| {
-                let place = if place.is_empty() { "the root".to_owned() } else { format!("{place:?}") };
-                format!("the listing is not that of the NAR: they differ at {place}")
-            }),
-            (Err(error), _) | (_, Err(error)) => Some(error.to_string()),
-        }
-    }
-
-    fn debug_info_fault(&self, text: &[u8], id: &BuildId) -> Option<String> {
-        let entry = DebugInfo::parse(text, id).ok()?;
-        let there = self.nars.contains(entry.nar.as_str());
-        (!there).then(|| format!("it names {}, which is not a NAR file of the tree", entry.nar))
+        let info = if let Extra::Listing(hash) = extra { self.artifacts.get(hash).copied() } else { None };
+        let place = Place { directory: self.directory, keys: self.keys, info, distrusts: true };
+        let flaw = beside::read(extra, name, &place, &mut AtOnce).err()?;
+        Some(Problem::Fault(Finding::new(name, kind, flaw.to_string())))
     }
 }
 

@@ -3,6 +3,7 @@
 //! The tree is only read, so that one in use, or one on another machine's disk, can be checked too.
 
 pub(crate) mod artifact;
+pub(crate) mod beside;
 mod extras;
 mod narinfos;
 mod outcome;

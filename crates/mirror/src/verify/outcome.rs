@@ -18,7 +18,7 @@ pub struct TreeCheck {
     pub bytes: u64,
     /// Files beside the artifacts, good or bad: listings, logs, debug indexes, realisations, build traces.
     pub extras: u64,
-    /// Logs among them, which cannot be checked.
+    /// Logs among them, of which nobody can tell whether they are true.
     pub logs: u64,
     /// What makes the tree not a valid cache of verified artifacts, sorted by path.
     pub faults: Vec<Finding>,
@@ -69,6 +69,8 @@ pub enum Kind {
     Orphan,
     /// A listing that does not say what its NAR does.
     Listing,
+    /// A log that is not what was written.
+    Log,
     /// An entry of the debug index that leads nowhere.
     DebugInfo,
     /// A realisation or a build trace that cannot be read, or whose signature does not hold.
@@ -93,6 +95,7 @@ impl Kind {
             Self::HalfWritten => "half-written",
             Self::Orphan => "orphan",
             Self::Listing => "listing",
+            Self::Log => "log",
             Self::DebugInfo => "debuginfo",
             Self::Realisation => "realisation",
             Self::Stray => "stray",

@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use granary_nix::{CacheInfo, Compression, Hash, HashPart, NarInfo, StorePath, Trust, served_nar_name};
+use granary_fetch::Fault;
+use granary_nix::{CacheInfo, HashPart, NarInfo, StorePath, Trust};
 use granary_placement::report::RefusalReason;
-use sha2::{Digest as _, Sha256};
 
 use super::artifact;
 use super::extras::check_extras;
@@ -33,7 +33,8 @@ pub struct VerifyError {
 /// Checks everything in the tree at `directory`, reading every NAR file once: each narinfo parses, has its hash part's
 /// name and meets `trust`; its NAR file is there, with the stated FileHash, FileSize, NarHash and NarSize;
 /// its references are in the tree or the catalog, whose narinfos are held to the same; no file is visible half-written; a
-/// listing says what its NAR does, a debug index entry names a NAR of the tree, a realisation can be read.
+/// listing says what its NAR does, a debug index entry names a NAR of the tree, a realisation can be read, and each of them is
+/// what was written, as far as that was remembered.
 ///
 /// Blocks, and uses all cores. A tree that is written to meanwhile can show faults that are gone a moment later.
 pub fn verify_tree(directory: &Path, trust: impl Into<Trust>) -> Result<TreeCheck, VerifyError> {
@@ -68,7 +69,7 @@ pub fn verify_tree(directory: &Path, trust: impl Into<Trust>) -> Result<TreeChec
     }
 
     good.retain(|(path, _)| !path.starts_with(".granary/"));
-    let beside = check_extras(directory, &good, &listing.nars, &trust);
+    let beside = check_extras(directory, &good, &trust);
     (check.extras, check.logs) = (beside.files, beside.logs);
     check.faults.extend(beside.faults);
     check.notes.extend(beside.notes);
@@ -179,24 +180,15 @@ fn nar_file(directory: &Path, path: &str, info: &NarInfo) -> (u64, Option<Findin
 
 /// A NAR file that no good narinfo names: harmless when it is whole, which its name tells. Whether it is, and the finding.
 fn orphan(directory: &Path, nar: &str) -> (bool, Finding) {
-    let digest = match digest(&directory.join(nar)) {
-        Ok(digest) => digest,
-        Err(error) => return (false, Finding::new(nar, RefusalReason::Disk, error.to_string())),
-    };
-    if Compression::ALL.into_iter().any(|compression| served_nar_name(digest, compression) == *nar) {
-        (true, Finding::new(nar, Kind::Orphan, "no narinfo in the tree that holds names this NAR file"))
-    } else {
-        let message = format!("its bytes have the hash {digest}, which is not its name");
-        (false, Finding::new(nar, Kind::HalfWritten, message))
-    }
-}
-
-fn digest(path: &Path) -> io::Result<Hash> {
-    let (mut file, mut hasher, mut block) = (File::open(path)?, Sha256::new(), vec![0; 64 << 10]);
-    loop {
-        match file.read(&mut block)? {
-            0 => return Ok(Hash::from_bytes(hasher.finalize().into())),
-            length => hasher.update(&block[..length]),
+    let read = |file| artifact::is_named_by_its_bytes(file, nar);
+    match File::open(directory.join(nar)).map(read) {
+        Ok(Ok(())) => {
+            (true, Finding::new(nar, Kind::Orphan, "no narinfo in the tree that holds names this NAR file"))
         }
+        Ok(Err(Fault { reason: RefusalReason::FileHash, message })) => {
+            (false, Finding::new(nar, Kind::HalfWritten, message))
+        }
+        Ok(Err(fault)) => (false, Finding::of(nar, fault)),
+        Err(error) => (false, Finding::new(nar, RefusalReason::Disk, error.to_string())),
     }
 }

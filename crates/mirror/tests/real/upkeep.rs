@@ -334,3 +334,63 @@ async fn rot_under_a_channel_is_repaired_at_once() {
     assert_eq!(fs::read(&file).unwrap(), corpus.nar(library));
     verified(&mirror, &corpus);
 }
+
+/// The NAR of a file, packed otherwise.
+fn repacked(file: &[u8]) -> Vec<u8> {
+    let nar = zstd::decode_all(file).unwrap();
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.include_checksum(true).unwrap();
+    std::io::copy(&mut &nar[..], &mut encoder).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn what_rotted_and_comes_again_as_another_file_is_answered_under_its_old_name() {
+    if !tools() {
+        return;
+    }
+    let (folder, client) = (folder(), client());
+    let artifacts = [Artifact::new("library-1.0", 0, noise(300_000), &[])];
+    let [library] = &artifacts;
+    let corpus = Corpus::make(folder.path(), &artifacts);
+    let upstream = Upstream::serve(&corpus.cache).await;
+    let site = Site::new(folder.path(), "lan");
+    let more = format!("storePaths: ['{}']\nscrub: {{period: 1s, bandwidth: 1Gi}}", library.path);
+    let path = config(&site, &upstream.url, &corpus.key, &more);
+    let mut mirror = Mirror::run(site, &path);
+    mirror.until(&client, "synced", has(1)).await;
+    let old = nar_url(&client, &mirror, library).await;
+
+    // The upstream has the same NAR in another file by now, and nothing under the old name.
+    let mut info = corpus.narinfo(library);
+    let before = corpus.cache.join(&info.url);
+    let file = repacked(&fs::read(&before).unwrap());
+    let hash = granary_nix::Hash::of(&file);
+    info.url = granary_nix::served_nar_name(hash, info.compression);
+    (info.file_hash, info.file_size) = (Some(hash), Some(file.len() as u64));
+    fs::remove_file(before).unwrap();
+    fs::write(corpus.cache.join(&info.url), &file).unwrap();
+    fs::write(corpus.cache.join(format!("{}.narinfo", library.hash_part())), info.to_text()).unwrap();
+
+    let held = mirror.site.tree().join("nar").join(old.rsplit_once("/nar/").unwrap().1);
+    let mut bad = fs::read(&held).unwrap();
+    bad[100_000] ^= 1;
+    fs::write(&held, &bad).unwrap();
+    let repaired = |report: &Report| {
+        has(1)(report) && report.upkeep.scrub.as_ref().is_some_and(|scrub| scrub.rotten == 1)
+    };
+    mirror.until(&client, "repaired", repaired).await;
+    // nginx may have the rotten file open for some seconds.
+    eventually("the right NAR", async || (body(&client, &old).await? == file).then_some(())).await;
+    verified(&mirror, &corpus);
+
+    // From the disk, and by another process too.
+    upstream.down(true);
+    mirror.stop();
+    let Site { name, base, http, agent } = &mirror.site;
+    let site = Site { name: name.clone(), base: base.clone(), http: *http, agent: *agent };
+    drop(mirror);
+    let mirror = Mirror::run(site, &path);
+    eventually("the right NAR again", async || (body(&client, &old).await? == file).then_some(())).await;
+    assert!(nar_url(&client, &mirror, library).await.ends_with(&info.url));
+}

@@ -5,17 +5,21 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use granary_fetch::{Source, SourceKind};
 use granary_mirror::scrub::pace::Rules;
 use granary_mirror::scrub::{Scrubber, Standing, Watcher};
 use granary_mirror::sync::{Job, Syncer};
 use granary_mirror::tree::Tree;
 use granary_mirror::verify::verify_tree;
-use granary_nix::StorePath;
+use granary_nix::{StorePath, Trust};
 use granary_placement::report::RefusalReason;
 use tokio_util::sync::CancellationToken;
 
-use super::common::{Cache, Upstream, job, mirror, source};
+use super::common::{Cache, Reply, Upstream, job, mirror, source};
 use super::{clean, is_visible};
+
+mod names;
+mod trash;
 
 /// Fast enough for a test: the whole tree in no time, again and again.
 const FAST: Rules = Rules { period: Duration::from_millis(10), bandwidth: 1 << 30 };
@@ -46,6 +50,20 @@ impl Watcher for Seen {
     fn rotten(&self, kind: &'static str, missing: bool) {
         self.rotten.lock().unwrap().push((kind, missing));
     }
+}
+
+/// Reads everything in a tree at least once, and says what was rotten.
+pub(super) async fn scrub(tree: &Arc<Tree>, trust: impl Into<Trust>) -> Vec<(&'static str, bool)> {
+    let seen = Seen { rounds: Mutex::new(2), ..Seen::default() };
+    Scrubber::open(Arc::clone(tree), trust, FAST).run(&seen, seen.stop.clone()).await;
+    seen.rotten.into_inner().unwrap()
+}
+
+/// What rot does: one bit of the file is another, and nothing else.
+pub(super) fn flip(path: &Path, byte: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[byte] ^= 1;
+    fs::write(path, bytes).unwrap();
 }
 
 struct Site {
@@ -92,9 +110,7 @@ impl Site {
 
     /// Reads everything at least once, and says what was rotten.
     async fn scrub(&self) -> Vec<(&'static str, bool)> {
-        let seen = Seen { rounds: Mutex::new(2), ..Seen::default() };
-        Scrubber::open(Arc::clone(&self.tree), &self.cache.keys(), FAST).run(&seen, seen.stop.clone()).await;
-        seen.rotten.into_inner().unwrap()
+        scrub(&self.tree, &self.cache.keys()).await
     }
 
     async fn repaired(&self) {
@@ -133,6 +149,34 @@ async fn a_flipped_bit_is_found_and_repaired_while_referrers_stay() {
     assert_eq!(fs::read(&nar).unwrap(), good);
     assert!(site.upstream.take_asked().iter().any(|asked| nar.ends_with(&asked.path)));
     assert!(site.tree.quarantined(&library.hash_part()).is_none());
+}
+
+#[tokio::test]
+async fn rot_is_repaired_from_another_mirror_while_the_upstream_is_away() {
+    let mut site = Site::new().await;
+    let (library, nar) = (site.library.clone(), site.nar(&site.library.clone()));
+    let good = fs::read(&nar).unwrap();
+    let other = Upstream::of(&site.cache).await;
+    let peer = Source { kind: SourceKind::Mirror, ..source(&other, &site.cache.keys(), 0) };
+    site.job.sources.push(peer);
+    for artifact in &site.cache.artifacts {
+        let info = &artifact.info;
+        for name in [info.store_path.hash_part().narinfo_name(), info.url.clone()] {
+            site.upstream.set(&name, Reply::Status(503));
+        }
+    }
+    flip(&nar, 50_000);
+    assert_eq!(site.scrub().await, [("nar", true)]);
+    assert!(!nar.exists() && !is_visible(site.path(), &library));
+    other.take_asked();
+    // Whether the upstream has something newer is not known: what is here is repaired all the same.
+    let outcome = site.syncer.pass(&site.job, &()).await;
+    assert!(!outcome.refused.iter().any(|refusal| refusal.store_path == library.to_string()), "{outcome:#?}");
+    assert_eq!(fs::read(&nar).unwrap(), good);
+    let asked = other.take_asked();
+    assert!(asked.iter().any(|asked| nar.ends_with(&asked.path) && asked.hop), "{asked:?}");
+    assert_eq!(clean(site.path(), &site.cache.keys()).artifacts, 2);
+    assert_eq!(site.scrub().await, [], "nothing is rotten any more");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The files beside the artifacts of a history.
 
+use std::fs::File;
+
 use granary_nix::realisation::{BuildTraceKey, DrvOutput};
 use granary_nix::{BuildId, DebugInfo, Extra, Hash, HashPart, NarInfo, StorePath};
 
@@ -55,7 +57,7 @@ impl History {
             put(tree, &named_by_hash.0, Some(&hash), &named_by_hash.1)?;
             put(tree, &named_by_path.0, Some(&hash), &named_by_path.1)?;
             let path = tree.layout().served(&published.url);
-            let listing = list(&path, info.compression, info.nar_size).unwrap();
+            let listing = list(File::open(path).unwrap(), info.compression, info.nar_size).unwrap();
             let ids = granary_nix::listing::Outline::parse(listing.as_bytes()).unwrap().build_ids;
             let entry = DebugInfo { nar: published.url.clone() };
             let of = |id: &BuildId| (Extra::DebugInfo(*id), entry.to_text(id));

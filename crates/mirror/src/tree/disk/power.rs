@@ -32,6 +32,8 @@ struct Machine {
     /// Steps until the power is cut.
     left: usize,
     done: usize,
+    /// Called at the cut, when that is the end of this process.
+    last_words: Option<Box<dyn FnOnce()>>,
     /// Files whose content has not been synced.
     unwritten: HashSet<PathBuf>,
     /// In the order of the changes.
@@ -50,10 +52,27 @@ pub(in super::super) fn run<T>(steps: usize, work: impl FnOnce() -> T) -> (T, Of
     (result, Off(machine))
 }
 
+/// Runs `work` in a process that the system kills before step number `steps`, after `last_words`.
+pub(in super::super) fn run_until_killed<T>(
+    steps: usize,
+    last_words: impl FnOnce() + 'static,
+    work: impl FnOnce() -> T,
+) -> T {
+    let last_words: Option<Box<dyn FnOnce()>> = Some(Box::new(last_words));
+    MACHINE.set(Some(Machine { left: steps, last_words, ..Machine::default() }));
+    work()
+}
+
 /// Asked before each step; fails from the step on at which the power is cut.
 pub(super) fn tell(event: &Event<'_>) -> io::Result<()> {
     MACHINE.with_borrow_mut(|machine| {
         let Some(machine) = machine else { return Ok(()) };
+        if machine.left == 0
+            && let Some(last_words) = machine.last_words.take()
+        {
+            last_words();
+            nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL)?;
+        }
         machine.left = machine.left.checked_sub(1).ok_or_else(|| io::Error::other("the power is cut"))?;
         machine.done += 1;
         machine.note(event);

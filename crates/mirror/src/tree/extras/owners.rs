@@ -19,20 +19,18 @@ impl Realised {
     /// Reads the directories. What is none of ours is left alone.
     pub(in crate::tree) fn load(layout: &Layout) -> Result<Self, TreeError> {
         let mut realised = Self::default();
-        let mut paths = files(&layout.served("realisations"))?;
-        for derivation in files(&layout.served("build-trace-v2"))? {
-            paths.extend(files(&derivation)?);
-        }
-        for path in paths {
-            let name = path.strip_prefix(layout.directory()).ok().and_then(Path::to_str);
-            let Some(extra) = name.and_then(|name| Extra::parse(name).ok()) else { continue };
-            if let Some(artifact) =
-                read_bounded(&path, MAX_TEXT).and_then(|text| artifact_named(&extra, &text))
-            {
+        for extra in outputs_in(layout)? {
+            let text = read_bounded(&layout.served(&extra.file_name()), MAX_TEXT);
+            if let Some(artifact) = text.and_then(|text| artifact_named(&extra, &text)) {
                 realised.insert(artifact, &extra);
             }
         }
         Ok(realised)
+    }
+
+    /// Whether any artifact has it.
+    pub(super) fn has(&self, extra: &Extra) -> bool {
+        self.0.values().flatten().any(|other| other == extra)
     }
 
     pub(in crate::tree) fn insert(&mut self, artifact: HashPart, extra: &Extra) {
@@ -63,6 +61,19 @@ pub fn artifact_named(extra: &Extra, text: &[u8]) -> Option<HashPart> {
         Extra::Listing(_) | Extra::Log(_) | Extra::DebugInfo(_) => return None,
     };
     Some(path.hash_part())
+}
+
+/// The realisations and build traces in the tree, under the names that we give them.
+pub(super) fn outputs_in(layout: &Layout) -> Result<Vec<Extra>, TreeError> {
+    let mut paths = files(&layout.served("realisations"))?;
+    for derivation in files(&layout.served("build-trace-v2"))? {
+        paths.extend(files(&derivation)?);
+    }
+    let named = |path: PathBuf| {
+        let name = path.strip_prefix(layout.directory()).ok().and_then(Path::to_str)?;
+        Extra::parse(name).ok().filter(|extra| extra.file_name() == name)
+    };
+    Ok(paths.into_iter().filter_map(named).collect())
 }
 
 /// What is in a directory; nothing when it is not there or is none.

@@ -4,6 +4,7 @@ pub mod artifacts;
 mod hostile;
 mod mirrored;
 mod misses;
+mod rotten;
 mod verified;
 
 use std::path::{Path, PathBuf};
