@@ -15,7 +15,7 @@ use granary_placement::report::ChannelReport;
 use jiff::Timestamp;
 
 use super::clean;
-use super::common::{Cache, Reply, SILENCE, Upstream, fetcher, source};
+use super::common::{Cache, Reply, Upstream, fetcher, source, web_client};
 
 const LIST: &str = "nixos-26.05/store-paths.xz";
 
@@ -46,7 +46,7 @@ impl Site {
         let _ = rustls::crypto::ring::default_provider().install_default();
         (self.channels, self.tree, self.wants) = (None, None, Arc::default());
         let tree = Arc::new(Tree::open(self.path(), &CacheInfo::default()).unwrap());
-        let client = reqwest::Client::builder().read_timeout(SILENCE).build().unwrap();
+        let client = web_client();
         let syncer = Syncer::new(Arc::clone(&tree), fetcher()).for_parts();
         let url = format!("{}/nixos-26.05", self.upstream.url()).parse().unwrap();
         let folder = "nixos-26.05".to_owned();
@@ -196,6 +196,14 @@ async fn what_is_no_list_changes_nothing() {
     }
     let temp = std::fs::read_dir(site.path().join(".granary/tmp")).unwrap().count();
     assert_eq!(temp, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_not_looked_for_where_clouds_keep_their_secrets() {
+    let site = Site::new(Cache::new("test-1"), 1).await;
+    site.upstream.set(LIST, Reply::Redirect("http://169.254.169.254/latest/meta-data".into()));
+    let trouble = site.round().await.trouble.unwrap();
+    assert!(trouble.contains("store-paths.xz cannot be had") && trouble.contains("nearer"), "{trouble}");
 }
 
 /// The most memory that this process has had, in MiB.

@@ -16,6 +16,7 @@ mod killed;
 mod misses;
 mod passes;
 mod readonly;
+mod rest;
 mod resume;
 mod retention;
 mod scrub;
