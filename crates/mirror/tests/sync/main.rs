@@ -15,6 +15,7 @@ mod hostile;
 mod killed;
 mod misses;
 mod passes;
+mod quirks;
 mod readonly;
 mod rest;
 mod resume;
