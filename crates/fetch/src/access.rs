@@ -7,6 +7,9 @@ pub mod reach;
 
 use std::path::PathBuf;
 
+use hosts::{Way, shown};
+use url::Url;
+
 pub use credentials::{Credentials, CredentialsError};
 pub use hosts::{Host, HostError, Hosts};
 pub use reach::Reach;
@@ -25,4 +28,9 @@ pub struct Access {
     pub connections: Option<usize>,
     /// Most bytes that are taken from it in a second.
     pub bandwidth: Option<u64>,
+}
+
+/// An error with the place where it happened, if that is not the source itself.
+pub(crate) fn at(url: &Url, way: Way, words: String) -> String {
+    if way == Way::Own { words } else { format!("at {}: {words}", shown(url)) }
 }

@@ -9,6 +9,7 @@ mod file;
 mod pace;
 mod site;
 mod throttle;
+mod web;
 mod writer;
 
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ use reqwest::{StatusCode, Url};
 use tokio::sync::Semaphore;
 
 use crate::circuit::Circuit;
+use crate::rest::Rest;
 use crate::watch::{Asked, Running, Watch, Watched};
 use crate::{Expected, Fault, Growth, Limits, Source, Verified, backoff, narinfo};
 use answer::{Attempt, Class, classify};
@@ -33,6 +35,7 @@ use site::Site;
 use throttle::Throttle;
 
 pub use ask::{Answer, Broken};
+pub use web::{WebClient, WebError};
 
 /// Attempts at one source before the next is asked.
 const ATTEMPTS: u32 = 3;
@@ -56,6 +59,8 @@ struct Shared {
     decoders: Decoders,
     throttle: Option<Arc<Throttle>>,
     circuits: Mutex<HashMap<BaseUrl, Circuit>>,
+    /// What the sources asked for; one that has had its rest stays here until it asks again.
+    rests: Arc<Mutex<HashMap<BaseUrl, Rest>>>,
     watch: Arc<dyn Watch>,
     sites: Arc<Mutex<HashMap<BaseUrl, Arc<Site>>>>,
 }
@@ -69,28 +74,30 @@ impl Fetcher {
     /// The same, and `watch` is told what it does.
     pub fn watched(limits: Limits, watch: Arc<dyn Watch>) -> Result<Self, FetcherError> {
         Ok(Self(Arc::new(Shared {
-            clients: Arc::new(Clients::new(limits.connect, Vec::new())?),
+            clients: Arc::new(Clients::new(limits.connect, None, Vec::new())?),
             connections: Semaphore::new(limits.connections.max(1)),
             decoders: Decoders::new(limits.decoders),
             throttle: limits.bandwidth.map(Throttle::new),
             limits,
             circuits: Mutex::default(),
+            rests: Arc::default(),
             watch,
             sites: Arc::default(),
         })))
     }
 
     /// A fetcher that keeps to other limits of time, number and size, tells the same watch, and shares with this one what the
-    /// sources may have: connections, and bandwidth of each and of all together.
+    /// sources may have: connections, bandwidth of each and of all together, and the rest that they ask for.
     pub fn with_limits(&self, limits: Limits) -> Result<Self, FetcherError> {
-        let Shared { throttle, sites, watch, .. } = &*self.0;
+        let Shared { throttle, sites, watch, rests, .. } = &*self.0;
         Ok(Self(Arc::new(Shared {
-            clients: Arc::new(Clients::new(limits.connect, Vec::new())?),
+            clients: Arc::new(Clients::new(limits.connect, None, Vec::new())?),
             connections: Semaphore::new(limits.connections.max(1)),
             decoders: Decoders::new(limits.decoders),
             throttle: throttle.clone(),
             limits,
             circuits: Mutex::default(),
+            rests: Arc::clone(rests),
             watch: Arc::clone(watch),
             sites: Arc::clone(sites),
         })))
@@ -102,10 +109,13 @@ impl Fetcher {
         &self.0.limits
     }
 
-    /// Why the source did not answer the last time that it was asked; `None` when it did, or was never asked.
+    /// Why the source did not answer the last time that it was asked, or that it has a rest; `None` when it answered, or was
+    /// never asked.
     #[must_use]
     pub fn trouble(&self, source: &Source) -> Option<String> {
-        self.circuits().get(&source.url).and_then(|circuit| circuit.trouble().map(str::to_owned))
+        let failed =
+            self.circuits().get(&source.url).and_then(|circuit| circuit.trouble().map(str::to_owned));
+        failed.or_else(|| Some(self.rests().get(&source.url)?.active(Instant::now())?.1.to_owned()))
     }
 
     /// The source's narinfo for an artifact, admitted by [`narinfo::admit`]; `None` when the source does not have it.
@@ -253,18 +263,35 @@ impl Fetcher {
         result.unwrap_or_else(|error| Err(disk_fault("read back a NAR file", &error)))
     }
 
-    /// Refuses to ask a source that is left alone.
+    /// Refuses to ask a source that is left alone, for its failures or because it asked for that.
     fn may_ask(&self, source: &Source) -> Result<(), Fault> {
+        self.may_disturb(source)?;
         let circuits = self.circuits();
         let circuit = circuits.get(&source.url);
         match circuit.and_then(|circuit| Some((circuit.left_alone(Instant::now())?, circuit.trouble()))) {
             None => Ok(()),
-            Some((left, trouble)) => {
-                let trouble = trouble.unwrap_or("it failed");
-                let message = format!("left alone for {:.0} s more: {trouble}", left.as_secs_f64().ceil());
-                Err(Fault::new(RefusalReason::UpstreamUnreachable, message))
-            }
+            Some((left, trouble)) => Err(left_alone(left, trouble.unwrap_or("it failed"))),
         }
+    }
+
+    /// Refuses to ask a source that asked for a rest.
+    fn may_disturb(&self, source: &Source) -> Result<(), Fault> {
+        match self.rests().get(&source.url).and_then(|rest| rest.active(Instant::now())) {
+            None => Ok(()),
+            Some((left, words)) => Err(left_alone(left, words)),
+        }
+    }
+
+    /// Leaves a source alone for as long as it asks for.
+    fn give_rest(&self, source: &Source, time: Duration, words: String) {
+        tracing::info!(source = %source.url, "{words}");
+        let rest = Rest::new(Instant::now(), time, words);
+        let mut rests = self.rests();
+        let rest = match rests.remove(&source.url) {
+            Some(earlier) => earlier.longer(rest),
+            None => rest,
+        };
+        rests.insert(source.url.clone(), rest);
     }
 
     fn learn(&self, source: &Source, fault: Option<&Fault>) {
@@ -290,16 +317,26 @@ impl Fetcher {
         site
     }
 
+    fn rests(&self) -> MutexGuard<'_, HashMap<BaseUrl, Rest>> {
+        self.0.rests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn circuits(&self) -> MutexGuard<'_, HashMap<BaseUrl, Circuit>> {
         // Each change is one assignment, so that a thread that panicked left no damage.
         self.0.circuits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Waits before attempt `number` + 1: as long as the source asked for, within reason, else by the back-off.
+/// Waits before attempt `number` + 1: by the back-off, and no shorter than the source asked for.
 async fn pause(number: u32, after: Option<Duration>) {
-    let wait = after.unwrap_or_else(|| backoff::delay(number, rand::random()));
-    tokio::time::sleep(wait.min(Duration::from_secs(10))).await;
+    let wait = backoff::delay(number, rand::random());
+    tokio::time::sleep(wait.max(after.unwrap_or_default())).await;
+}
+
+/// The fault of a source that is not asked.
+fn left_alone(left: Duration, why: &str) -> Fault {
+    let message = format!("left alone for {:.0} s more: {why}", left.as_secs_f64().ceil());
+    Fault::new(RefusalReason::UpstreamUnreachable, message)
 }
 
 fn disk_fault(action: &str, error: &std::io::Error) -> Fault {

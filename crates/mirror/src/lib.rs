@@ -5,7 +5,6 @@ pub mod capacity;
 pub mod carry;
 pub mod channels;
 pub mod cli;
-pub mod client;
 pub mod commands;
 pub mod config;
 pub mod extras;

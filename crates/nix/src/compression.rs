@@ -107,7 +107,18 @@ impl Compression {
     /// Whether a mirror can decompress it, and so verify the NAR inside.
     #[must_use]
     pub const fn is_supported(self) -> bool {
-        matches!(self, Self::None | Self::Xz | Self::Bzip2 | Self::Gzip | Self::Zstd | Self::Brotli)
+        match self {
+            Self::None
+            | Self::Xz
+            | Self::Bzip2
+            | Self::Gzip
+            | Self::Zstd
+            | Self::Brotli
+            | Self::Lz4
+            | Self::Lzip
+            | Self::Lzma => true,
+            Self::Compress | Self::Grzip | Self::Lrzip | Self::Lzop => false,
+        }
     }
 }
 

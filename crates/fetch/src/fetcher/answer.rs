@@ -1,7 +1,7 @@
 //! What an answer means.
 
 use std::error::Error as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use granary_nix::narinfo::MAX_TEXT;
 use granary_placement::report::RefusalReason;
@@ -9,8 +9,11 @@ use reqwest::{StatusCode, header};
 
 use super::ask::{Answer, Broken};
 use super::is_absent;
-use crate::Fault;
 use crate::watch::Outcome;
+use crate::{Fault, rest};
+
+/// Longest time that an attempt waits because the source asks for it. One that asks for more is left alone instead.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How one attempt failed.
 #[derive(Debug)]
@@ -19,7 +22,7 @@ pub(super) enum Attempt {
     Again {
         /// What went wrong.
         why: String,
-        /// How long the source asks to wait.
+        /// How long the source asks to wait, at most [`PATIENCE`].
         after: Option<Duration>,
     },
     /// It would fail again.
@@ -72,16 +75,28 @@ fn may_come_right(status: StatusCode) -> bool {
 
 /// The failure that an answer of class [`Class::Failed`] is.
 pub(super) fn failed(answer: &Answer, again: bool) -> Attempt {
-    let why = format!("it answers {}", answer.status());
-    if again {
-        Attempt::Again { why, after: retry_after(answer) }
-    } else {
-        Attempt::Last(Fault::new(RefusalReason::UpstreamUnreachable, why))
+    let why = why(answer.status());
+    match (again, rest_of(answer)) {
+        (false, _) => Attempt::Last(gave_up(&why)),
+        (true, Some((_, words))) => Attempt::Last(gave_up(&words)),
+        (true, None) => Attempt::Again { why, after: retry_after(answer) },
     }
 }
 
+/// For how long the source asks to be left alone, when that is longer than an attempt waits, and the words for it.
+pub(super) fn rest_of(answer: &Answer) -> Option<(Duration, String)> {
+    let status = answer.status();
+    let time = retry_after(answer).filter(|time| *time > PATIENCE && may_come_right(status))?;
+    Some((time, format!("{} and asks to be left alone for {} s", why(status), time.as_secs())))
+}
+
+fn why(status: StatusCode) -> String {
+    format!("it answers {status}")
+}
+
 fn retry_after(answer: &Answer) -> Option<Duration> {
-    answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_secs)
+    let value = answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+    rest::retry_after(value, SystemTime::now())
 }
 
 /// The fault of a source that failed too often.

@@ -14,13 +14,13 @@ use super::answer::{self, Attempt};
 use super::pace::Pace;
 use super::throttle::{self, Throttle};
 use super::{Fetcher, local_fault};
-use crate::access::hosts::{Way, shown};
-use crate::access::{Hosts, Reach};
+use crate::access::hosts::Way;
+use crate::access::{Hosts, Reach, at};
 use crate::watch::{Asked, Outcome};
 use crate::{Fault, Limits, Source, SourceKind};
 
 /// Most redirects that are followed.
-const REDIRECTS: usize = 10;
+pub(super) const REDIRECTS: usize = 10;
 /// The mark of a request that comes from a mirror, see [`SourceKind::Mirror`].
 const HOP: &str = "granary-hop";
 
@@ -109,7 +109,7 @@ impl Answer {
 impl Fetcher {
     /// Asks a source once for one of its files, or for where its narinfo says that a NAR file is, and waits for the head of the
     /// answer, whatever its status. When the source has as many requests as its `connections` allow, waits for one to end, but
-    /// no longer than a silent source is waited for.
+    /// no longer than a silent source is waited for. A source that asked for a rest is not asked.
     pub async fn get(
         &self,
         source: &Source,
@@ -122,6 +122,7 @@ impl Fetcher {
             let message = "all connections that it may have (upstreams[].connections) are in use";
             Err(Fault::new(RefusalReason::UpstreamUnreachable, message))
         })?;
+        self.may_disturb(source)?;
         match self.send(source, what, url, headers).await {
             Ok(answer) => Ok(Answer { _slot: slot, ..answer }),
             Err(Attempt::Last(fault)) => Err(fault),
@@ -184,11 +185,13 @@ impl Fetcher {
             };
             let Some(location) = location(&response) else {
                 let throttles = self.0.throttle.iter().chain(&site.throttle).cloned().collect();
-                return Ok(Answer::new(response, self.limits(), throttles));
+                let answer = Answer::new(response, self.limits(), throttles);
+                if let Some((time, words)) = answer::rest_of(&answer) {
+                    self.give_rest(source, time, words);
+                }
+                return Ok(answer);
             };
-            let peer = response.remote_addr().and_then(|peer| Reach::of(peer.ip()));
-            let reach = peer.unwrap_or(Reach::Public);
-            let lead = source.access.hosts.lead(&source.url, &url, reach, &location);
+            let lead = source.access.hosts.lead(&source.url, &url, reach(&response), &location);
             (url, way) = lead.map_err(|error| Attempt::Last(answer::gave_up(&error.to_string())))?;
         }
         Err(Attempt::Last(answer::gave_up("more than 10 redirects")))
@@ -219,8 +222,13 @@ fn outcome<E>(answer: &Result<reqwest::Result<Response>, E>) -> Outcome {
     }
 }
 
+/// How near to us the answer came from.
+pub(super) fn reach(response: &Response) -> Reach {
+    response.remote_addr().and_then(|peer| Reach::of(peer.ip())).unwrap_or(Reach::Public)
+}
+
 /// Where the answer sends us, if it does.
-fn location(response: &Response) -> Option<String> {
+pub(super) fn location(response: &Response) -> Option<String> {
     let location = response.headers().get(header::LOCATION).filter(|_| is_redirect(response))?;
     Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
 }
@@ -228,9 +236,4 @@ fn location(response: &Response) -> Option<String> {
 fn is_redirect(response: &Response) -> bool {
     matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308)
         && response.headers().contains_key(header::LOCATION)
-}
-
-/// An error with the place where it happened, if that is not the source itself.
-fn at(url: &Url, way: Way, words: String) -> String {
-    if way == Way::Own { words } else { format!("at {}: {words}", shown(url)) }
 }

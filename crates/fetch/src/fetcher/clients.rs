@@ -15,6 +15,8 @@ use crate::access::hosts::Way;
 #[derive(Debug)]
 pub(super) struct Clients {
     connect: Duration,
+    /// How long an answer may pause; `None` when who reads it looks at that.
+    silence: Option<Duration>,
     authorities: Vec<Certificate>,
     /// For hosts that the configuration names.
     named: Client,
@@ -23,9 +25,13 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn new(connect: Duration, authorities: Vec<Certificate>) -> Result<Self, reqwest::Error> {
-        let named = build(connect, &authorities, None)?;
-        Ok(Self { connect, authorities, named, led_to: Mutex::default() })
+    pub(super) fn new(
+        connect: Duration,
+        silence: Option<Duration>,
+        authorities: Vec<Certificate>,
+    ) -> Result<Self, reqwest::Error> {
+        let named = build(connect, silence, &authorities, None)?;
+        Ok(Self { connect, silence, authorities, named, led_to: Mutex::default() })
     }
 
     pub(super) fn by(&self, way: Way) -> Result<Client, reqwest::Error> {
@@ -34,7 +40,7 @@ impl Clients {
         if let Some(client) = led_to.get(&reach) {
             return Ok(client.clone());
         }
-        let client = build(self.connect, &self.authorities, Some(reach))?;
+        let client = build(self.connect, self.silence, &self.authorities, Some(reach))?;
         led_to.insert(reach, client.clone());
         Ok(client)
     }
@@ -42,6 +48,7 @@ impl Clients {
 
 fn build(
     connect: Duration,
+    silence: Option<Duration>,
     authorities: &[Certificate],
     within: Option<Reach>,
 ) -> Result<Client, reqwest::Error> {
@@ -54,6 +61,9 @@ fn build(
         .redirect(redirect::Policy::none())
         .referer(false)
         .connect_timeout(connect);
+    if let Some(silence) = silence {
+        builder = builder.read_timeout(silence);
+    }
     if !authorities.is_empty() {
         builder = builder.tls_certs_merge(authorities.iter().cloned());
     }

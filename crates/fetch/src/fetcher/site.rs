@@ -65,7 +65,7 @@ impl Site {
             return Ok(Arc::clone(clients));
         }
         let made = Arc::new(
-            Clients::new(connect, authorities(path).map_err(trouble)?)
+            Clients::new(connect, None, authorities(path).map_err(trouble)?)
                 .map_err(|error| trouble(super::answer::words(error)))?,
         );
         *clients = Some((version, Arc::clone(&made)));

@@ -29,7 +29,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use granary_fetch::{Fetcher, FetcherError};
+use granary_fetch::{Fetcher, FetcherError, WebClient};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -37,7 +37,6 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use crate::channels::{Channels, Followed};
-use crate::client;
 use crate::config::{Config, Wanted};
 use crate::extras::{self as beside, Keeper, Pace};
 use crate::map::{Current, Doubt, Follower};
@@ -104,7 +103,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let listener = TcpListener::bind(config.agent).await.map_err(listen)?;
     let metrics = Arc::new(Metrics::new()?);
     metrics.fetch.sources(&config.upstreams);
-    let client = client::build(&config.limits)?;
+    let client = WebClient::new(&config.limits)?;
     let status = Arc::new(Status::new(config.name.clone()));
     let heart = Arc::new(Heart::new(Instant::now(), &config.limits));
     let watcher = Arc::new(work::Watcher {
@@ -138,7 +137,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let keeper = keeper(&config, &tree, fetcher.clone(), &metrics);
     let extras = extras::Extras::new(Arc::clone(&keeper), config.name.clone(), map.clone());
     let channels = open_channels(&config, &tree, fetcher, &wants).await?;
-    let followed = Arc::new(Followed::new(Arc::clone(&tree), client::build(&config.limits)?));
+    let followed = Arc::new(Followed::new(Arc::clone(&tree), WebClient::new(&config.limits)?));
     let every = look_every(&config);
     let wakes = scrub::Wakes::default();
     tasks.spawn(channels::run(Arc::clone(&channels), &config, Arc::clone(&watcher), &wakes, stop.clone()));
@@ -257,7 +256,7 @@ async fn open_channels(
     wants: &Arc<Wants>,
 ) -> Result<Arc<Channels>, AgentError> {
     let (config, tree, wants) = (Arc::clone(config), Arc::clone(tree), Arc::clone(wants));
-    let client = client::build(&config.limits)?;
+    let client = WebClient::new(&config.limits)?;
     let syncer = Syncer::new(Arc::clone(&tree), fetcher);
     let open = move || Channels::open(&config.channels, tree, client, syncer, &config.upstreams, wants);
     Ok(Arc::new(tokio::task::spawn_blocking(open).await?))
@@ -280,7 +279,7 @@ fn random() -> u64 {
 /// Follows the map, if the configuration has one. The receiver never changes otherwise.
 fn follow(
     config: &Config,
-    client: reqwest::Client,
+    client: WebClient,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> (Current, Option<Doubt>) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use granary_fetch::WebClient;
 use granary_nix::StorePath;
 use granary_placement as placement;
 use granary_placement::report::{ChannelReport, Refusal};
@@ -31,7 +32,7 @@ pub type Taken = BTreeSet<(String, String)>;
 impl Followed {
     /// Follows nothing yet.
     #[must_use]
-    pub fn new(tree: Arc<Tree>, client: reqwest::Client) -> Self {
+    pub fn new(tree: Arc<Tree>, client: WebClient) -> Self {
         Self { lists: Lists::new(tree, client), standing: Mutex::default(), another: Notify::new() }
     }
 

@@ -5,6 +5,7 @@ use std::io::{BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use granary_fetch::WebClient;
 use granary_nix::StorePath;
 
 use super::{Revision, Standing, State, kept_paths};
@@ -15,11 +16,11 @@ use crate::tree::{Tree, TreeError};
 #[derive(Clone, Debug)]
 pub(super) struct Lists {
     pub(super) tree: Arc<Tree>,
-    pub(super) client: reqwest::Client,
+    pub(super) client: WebClient,
 }
 
 impl Lists {
-    pub(super) fn new(tree: Arc<Tree>, client: reqwest::Client) -> Self {
+    pub(super) fn new(tree: Arc<Tree>, client: WebClient) -> Self {
         Self { tree, client }
     }
 

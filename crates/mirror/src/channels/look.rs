@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::BufReader;
 use std::time::{Duration, Instant};
 
-use http::{StatusCode, header};
+use granary_fetch::WebError;
+use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use reqwest::Response;
 use tokio::io::AsyncWriteExt as _;
@@ -23,7 +24,10 @@ const PATIENCE: Duration = Duration::from_mins(10);
 pub enum ChannelError {
     /// It does not answer.
     #[error("its store-paths.xz cannot be had: {0}")]
-    Http(#[from] reqwest::Error),
+    Ask(#[from] WebError),
+    /// It breaks off.
+    #[error("its store-paths.xz cannot be had: {0}")]
+    Body(#[from] reqwest::Error),
     /// It answers something else.
     #[error("for its store-paths.xz it answers {0}")]
     Status(StatusCode),
@@ -75,15 +79,13 @@ impl Lists {
 
     async fn try_to_look(&self, standing: &Standing) -> Result<(), ChannelError> {
         let url = format!("{}/{LIST}", standing.channel.url);
-        let mut request = self.client.get(url).timeout(PATIENCE);
         let (tag, known) = {
             let now = standing.now();
             (now.state.tag.clone(), !now.state.revisions.is_empty())
         };
-        if let Some(tag) = tag.filter(|_| known) {
-            request = request.header(header::IF_NONE_MATCH, tag);
-        }
-        let answer = request.send().await?;
+        let tag = tag.filter(|_| known).and_then(|tag| HeaderValue::try_from(tag).ok());
+        let headers: Vec<_> = tag.into_iter().map(|tag| (header::IF_NONE_MATCH, tag)).collect();
+        let answer = self.client.get(&url, &headers, PATIENCE).await?;
         match answer.status() {
             StatusCode::NOT_MODIFIED if known => return Ok(()),
             StatusCode::OK => {}

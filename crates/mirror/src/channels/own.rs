@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use granary_fetch::Source;
+use granary_fetch::{Source, WebClient};
 use granary_nix::HashPart;
 use granary_placement::report::ChannelReport;
 use jiff::Timestamp;
@@ -35,7 +35,7 @@ impl Channels {
     pub fn open(
         channels: &[Channel],
         tree: Arc<Tree>,
-        client: reqwest::Client,
+        client: WebClient,
         syncer: Syncer,
         sources: &[Source],
         wants: Arc<Wants>,

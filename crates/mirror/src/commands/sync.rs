@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use granary_fetch::Fetcher;
+use granary_fetch::{Fetcher, WebClient};
 use granary_nix::StorePath;
 use granary_placement::CompiledMap;
 use granary_placement::report::{PolicyReport, Refusal};
@@ -14,7 +14,6 @@ use super::progress::{Counts, Progress};
 use super::{CommandError, brought};
 use crate::agent::{self, AgentError, job};
 use crate::channels::{Channels, Followed};
-use crate::client;
 use crate::config::{Config, Wanted};
 use crate::extras::{Keeper, complete_fresh};
 use crate::map::Follower;
@@ -34,7 +33,8 @@ pub(super) async fn sync(
     let map = map(&config).await?;
     let fetcher = Fetcher::new(config.limits.clone()).map_err(AgentError::from)?;
     let tree = Arc::new(tree);
-    let followed = Followed::new(Arc::clone(&tree), client::build(&config.limits).map_err(AgentError::from)?);
+    let followed =
+        Followed::new(Arc::clone(&tree), WebClient::new(&config.limits).map_err(AgentError::from)?);
     let task = || job::task(&config, map.as_deref(), &followed);
     let no_map = || CommandError::NoMap("nothing found".into());
     // Which channels there are, then what they list.
@@ -75,7 +75,7 @@ pub(super) async fn sync(
 
 /// The channels of the file itself.
 fn channels(config: &Config, tree: &Arc<Tree>, fetcher: Fetcher) -> Result<Channels, CommandError> {
-    let client = client::build(&config.limits).map_err(AgentError::from)?;
+    let client = WebClient::new(&config.limits).map_err(AgentError::from)?;
     let (syncer, wants) = (Syncer::new(Arc::clone(tree), fetcher), Arc::<Wants>::default());
     let Config { channels, upstreams, .. } = config;
     Ok(Channels::open(channels, Arc::clone(tree), client, syncer, upstreams, wants))
@@ -84,7 +84,7 @@ fn channels(config: &Config, tree: &Arc<Tree>, fetcher: Fetcher) -> Result<Chann
 /// The map, looked for once.
 async fn map(config: &Config) -> Result<Option<Arc<CompiledMap>>, CommandError> {
     let Wanted::Map(source) = &config.wanted else { return Ok(None) };
-    let client = client::build(&config.limits).map_err(AgentError::from)?;
+    let client = WebClient::new(&config.limits).map_err(AgentError::from)?;
     let mut follower = Follower::open(source.clone(), agent::map_copy(config), client);
     follower.look().await;
     let map = follower.current().borrow().clone();

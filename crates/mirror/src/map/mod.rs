@@ -7,6 +7,7 @@ mod poll;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use granary_fetch::WebClient;
 use granary_placement::{CompiledMap, MapError, MirrorMap};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -68,7 +69,7 @@ pub struct Follower {
 impl Follower {
     /// Starts from the copy on disk, if it is usable.
     #[must_use]
-    pub fn open(source: MapSource, copy: PathBuf, client: reqwest::Client) -> Self {
+    pub fn open(source: MapSource, copy: PathBuf, client: WebClient) -> Self {
         let kept = match disk::load(&copy) {
             Ok(Some(json)) => CompiledMap::read(&json).map_err(|error| error.to_string()),
             Ok(None) => Err(String::new()),
@@ -241,7 +242,11 @@ mod tests {
             file: Some(directory.join("file.json")),
             poll: Duration::from_secs(1),
         };
-        Follower::open(source, directory.join("state/map.json"), reqwest::Client::new())
+        Follower::open(
+            source,
+            directory.join("state/map.json"),
+            WebClient::new(&granary_fetch::Limits::default()).unwrap(),
+        )
     }
 
     fn epoch(follower: &Follower) -> Option<u64> {

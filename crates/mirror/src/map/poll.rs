@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use granary_fetch::WebClient;
 use granary_placement::map::MAX_MAP_BYTES;
 use http::{HeaderValue, StatusCode, header};
 use reqwest::Response;
@@ -29,22 +30,21 @@ pub(super) enum Polled {
 /// A map behind HTTP, asked for with the tag of the last answer.
 #[derive(Debug)]
 pub(super) struct UrlPoll {
-    client: reqwest::Client,
+    client: WebClient,
     url: Url,
     etag: Option<HeaderValue>,
 }
 
 impl UrlPoll {
-    pub(super) fn new(client: reqwest::Client, url: Url) -> Self {
+    pub(super) fn new(client: WebClient, url: Url) -> Self {
         Self { client, url, etag: None }
     }
 
     pub(super) async fn poll(&mut self) -> Result<Polled, FollowError> {
-        let mut request = self.client.get(self.url.clone()).timeout(TIMEOUT);
-        if let Some(etag) = &self.etag {
-            request = request.header(header::IF_NONE_MATCH, etag);
-        }
-        let response = request.send().await.map_err(|error| source(&error))?;
+        let headers: Vec<_> = self.etag.iter().map(|etag| (header::IF_NONE_MATCH, etag.clone())).collect();
+        let response = self.client.get(self.url.as_str(), &headers, TIMEOUT).await;
+        let response = response
+            .map_err(|error| FollowError::Source(format!("{} cannot be asked: {error}", self.url)))?;
         match response.status() {
             StatusCode::NOT_MODIFIED => Ok(Polled::Unchanged),
             StatusCode::NOT_FOUND => Ok(Polled::Absent),

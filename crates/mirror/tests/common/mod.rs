@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use granary_fetch::{Fetcher, Limits, Source, SourceKind};
+use granary_fetch::{Fetcher, Limits, Source, SourceKind, WebClient};
 use granary_mirror::sync::{Assigned, Job, PolicyJob, Syncer};
 use granary_mirror::tree::Tree;
 use granary_nix::{CacheInfo, PublicKeys, StorePath};
@@ -35,6 +35,11 @@ pub fn fetcher() -> Fetcher {
         ..Limits::default()
     };
     Fetcher::new(limits).unwrap()
+}
+
+/// A client for lists of channels, with short limits.
+pub fn web_client() -> WebClient {
+    WebClient::new(fetcher().limits()).unwrap()
 }
 
 /// The tree at `directory`, with a syncer for it.

@@ -24,6 +24,8 @@ pub enum Reply {
     WithoutRanges(Vec<u8>),
     /// A status and no file.
     Status(u16),
+    /// The same, with this `Retry-After`.
+    RetryAfter(u16, String),
     /// The first answers are `first`, one after the other; then `then`.
     Then(Vec<Reply>, Box<Reply>),
     /// The head promises all bytes; the connection breaks after `after` of them. Ranges are answered the same way.
@@ -204,9 +206,10 @@ async fn respond(reply: Reply, request: &HeaderMap) -> Response<Body> {
             response
         }
         Reply::WithoutRanges(bytes) => ok(Body::from(bytes)),
-        Reply::Status(status) => {
-            let mut response = ok(Body::empty());
-            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        Reply::Status(status) => status_only(status),
+        Reply::RetryAfter(status, after) => {
+            let mut response = status_only(status);
+            response.headers_mut().insert(header::RETRY_AFTER, after.parse().unwrap());
             response
         }
         Reply::Unannounced(bytes) => {
@@ -243,6 +246,12 @@ async fn respond(reply: Reply, request: &HeaderMap) -> Response<Body> {
         }
         Reply::Then(..) | Reply::For(..) => panic!("a reply of several steps is no step"),
     }
+}
+
+fn status_only(status: u16) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response
 }
 
 /// The first bytes of what is to be sent.

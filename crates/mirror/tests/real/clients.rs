@@ -8,7 +8,7 @@ use super::support::{
 };
 
 /// Every compression that nix makes and Granary reads.
-const COMPRESSIONS: [&str; 6] = ["none", "xz", "zstd", "bzip2", "gzip", "br"];
+const COMPRESSIONS: [&str; 9] = ["none", "xz", "zstd", "bzip2", "gzip", "br", "lzip", "lzma", "lz4"];
 
 /// Clients at once.
 const DOZENS: usize = 24;

@@ -17,7 +17,7 @@ use granary_placement::report::{ChannelReport, Refusal, RefusalReason};
 use jiff::Timestamp;
 
 use super::clean;
-use super::common::{Cache, Reply, SILENCE, Upstream, fetcher, source};
+use super::common::{Cache, Reply, Upstream, fetcher, source, web_client};
 
 const LIST: &str = "nixos-26.05/store-paths.xz";
 /// How often the list is asked for.
@@ -50,7 +50,7 @@ impl Site {
         let _ = rustls::crypto::ring::default_provider().install_default();
         (self.channels, self.tree, self.wants) = (None, None, Arc::default());
         let tree = Arc::new(reopened(self.path()));
-        let client = reqwest::Client::builder().read_timeout(SILENCE).build().unwrap();
+        let client = web_client();
         let syncer = Syncer::new(Arc::clone(&tree), fetcher());
         let url = format!("{}/nixos-26.05", self.upstream.url()).parse().unwrap();
         let folder = "nixos-26.05".to_owned();
@@ -341,6 +341,14 @@ async fn a_refusal_is_told_counted_and_recorded_until_it_stands_no_longer() {
     assert!(channels.round(&()).await.refused.is_empty());
     pass().await;
     assert_eq!((recorded(&bad), recorded(&user)), (None, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_not_looked_for_where_clouds_keep_their_secrets() {
+    let site = Site::new(Cache::new("test-1"), 1).await;
+    site.upstream.set(LIST, Reply::Redirect("http://169.254.169.254/latest/meta-data".into()));
+    let trouble = site.round().await.trouble.unwrap();
+    assert!(trouble.contains("store-paths.xz cannot be had") && trouble.contains("nearer"), "{trouble}");
 }
 
 /// The most memory that this process has had, in MiB.

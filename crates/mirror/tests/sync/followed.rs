@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::clean;
 use super::common::cache::xz;
-use super::common::{Cache, Reply, SILENCE, Upstream, fetcher, source};
+use super::common::{Cache, Reply, Upstream, fetcher, source, web_client};
 
 const LIST: &str = "stable/store-paths.xz";
 /// How often the list is asked for.
@@ -35,7 +35,7 @@ impl Site {
         let upstream = Upstream::of(&cache).await;
         let directory = tempfile::tempdir().unwrap();
         let tree = Arc::new(Tree::open(directory.path(), &CacheInfo::default()).unwrap());
-        let client = reqwest::Client::builder().read_timeout(SILENCE).build().unwrap();
+        let client = web_client();
         let channel = Channel { url: format!("{}/stable", upstream.url()), keep };
         let followed = Followed::new(Arc::clone(&tree), client);
         followed.adopt([&channel].into_iter());
@@ -100,7 +100,7 @@ async fn before_its_first_list_a_policy_is_not_synced_and_nothing_is_unwanted() 
     site.upstream.set(LIST, Reply::Status(503));
     site.look().await;
     assert!(site.pass().await.is_synced());
-    let again = Followed::new(Arc::clone(&site.tree), reqwest::Client::new());
+    let again = Followed::new(Arc::clone(&site.tree), web_client());
     again.adopt([&site.channel].into_iter());
     assert_eq!(again.take(std::slice::from_ref(&site.channel)).0.listed, [app]);
 }

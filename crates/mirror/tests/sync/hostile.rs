@@ -4,6 +4,7 @@
 use granary_fetch::Source;
 use granary_nix::{Compression, Hash, NarInfo, StorePath};
 use granary_placement::report::RefusalReason;
+use liblzma::stream::{Filters, LzmaOptions, Stream};
 
 use super::common::cache::nar;
 use super::common::{Cache, Reply, Upstream, job, mirror, source};
@@ -201,7 +202,24 @@ fn bomb(compression: Compression) -> Vec<u8> {
         Compression::Brotli => {
             brotli::CompressorWriter::new(&mut file, 4096, 5, 22).write_all(&zeros).unwrap();
         }
-        _ => file = zeros,
+        Compression::Lzma => {
+            let stream = Stream::new_lzma_encoder(&LzmaOptions::new_preset(6).unwrap()).unwrap();
+            liblzma::read::XzEncoder::new_stream(&zeros[..], stream).read_to_end(&mut file).unwrap();
+        }
+        Compression::Lzip => {
+            // What begins a member, with a dictionary of 4 KiB. Its trailer stands after the bomb.
+            file.extend(b"LZIP\x01\x0c");
+            let mut options = LzmaOptions::new_preset(6).unwrap();
+            let stream = Stream::new_raw_encoder(Filters::new().lzma1(options.dict_size(4096))).unwrap();
+            liblzma::read::XzEncoder::new_stream(&zeros[..], stream).read_to_end(&mut file).unwrap();
+        }
+        Compression::Lz4 => {
+            let mut encoder = lz4_flex::frame::FrameEncoder::new(&mut file);
+            encoder.write_all(&zeros).unwrap();
+            encoder.finish().unwrap();
+        }
+        Compression::None => file = zeros,
+        other => panic!("how is {other} made?"),
     }
     file
 }

@@ -4,10 +4,12 @@ use std::net::{IpAddr, UdpSocket};
 
 use granary_fetch::Source;
 use granary_fetch::access::{Access, Hosts};
+use granary_mirror::config::MapSource;
+use granary_mirror::map::Follower;
 use granary_mirror::sync::PassOutcome;
 use granary_placement::report::RefusalReason;
 
-use crate::common::{Cache, Reply, Upstream, job, mirror, source};
+use crate::common::{Cache, Reply, SILENCE, Upstream, job, mirror, source, web_client};
 use crate::{is_visible, reason};
 
 /// The source, with this list of hosts that it may lead to.
@@ -134,4 +136,49 @@ async fn a_nar_url_leads_elsewhere_only_to_a_listed_host() {
             assert_eq!(elsewhere.take_asked(), []);
         }
     }
+}
+
+/// What becomes of a document that no source has, such as a channel's list, when its server sends elsewhere.
+async fn document(at: IpAddr, to: &str) -> Result<String, String> {
+    let server = Upstream::start_at(at).await;
+    server.set("list", Reply::Redirect(to.into()));
+    let answer = web_client().get(&format!("{}/list", server.url()), &[], SILENCE).await;
+    answer.map(|answer| answer.url().to_string()).map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn lists_and_the_map_lead_no_further_than_an_upstream() {
+    let elsewhere = elsewhere().await;
+    let there = format!("{}/x", elsewhere.url());
+    assert_eq!(document(loopback(), &there).await, Ok(there), "another host that is no nearer");
+    elsewhere.take_asked();
+    for (to, words) in [
+        ("http://169.254.169.254/latest/meta-data", "nearer to this machine"),
+        ("http://[fe80::1]/", "nearer to this machine"),
+        ("file:///etc/passwd", "neither http nor https"),
+        ("http://me:pw@127.0.0.1/x", "user name"),
+        ("/list", "more than 10 redirects"),
+    ] {
+        let error = document(loopback(), to).await.unwrap_err();
+        assert!(error.contains(words), "{to}: {error}");
+    }
+    if let Some(address) = own_address() {
+        let port = elsewhere.url().rsplit_once(':').unwrap().1;
+        for name in ["127.0.0.1", "2130706433", "[::ffff:127.0.0.1]", "localhost"] {
+            let error = document(address, &format!("http://{name}:{port}/x")).await.unwrap_err();
+            assert!(error.contains("nearer to this machine"), "{name}: {error}");
+        }
+        assert_eq!(elsewhere.take_asked(), []);
+    } else {
+        println!("skipped in part: this machine has no network");
+    }
+
+    let operator = Upstream::start().await;
+    operator.set("map", Reply::Redirect("http://169.254.169.254/map".into()));
+    let directory = tempfile::tempdir().unwrap();
+    let url = Some(format!("{}/map", operator.url()).parse().unwrap());
+    let source = MapSource { url, file: None, poll: SILENCE };
+    let mut follower = Follower::open(source, directory.path().join("map.json"), web_client());
+    follower.look().await;
+    assert!(follower.troubles().contains("nearer to this machine"), "{}", follower.troubles());
 }

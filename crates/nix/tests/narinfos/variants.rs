@@ -1,0 +1,139 @@
+//! Narinfos as caches write them, or might.
+
+use granary_nix::Hash;
+
+/// Who takes a variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Both, and they read the same.
+    Both,
+    /// Nobody.
+    Neither,
+    /// Nix takes it, some version at least, and we do not, for this reason.
+    OnlyNix(#[allow(dead_code, reason = "for who reads a failure")] &'static str),
+    /// We take it, and some version of Nix reads something else, or refuses it; for this reason. What we write of it is read
+    /// the same by both.
+    Otherwise(#[allow(dead_code, reason = "for who reads a failure")] &'static str),
+}
+
+use Reading::{Both, Neither, OnlyNix, Otherwise};
+
+/// A narinfo that differs from a plain one in one place.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    what: &'static str,
+    change: fn(&str) -> String,
+    reading: Reading,
+}
+
+const NAR_HASH: &str = "sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s";
+const HEX: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+const SRI: &str = "sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=";
+const SIG: &str =
+    "Sig: k-1:5kKlQu3W7pQ8CJzTJ/Iuao8+QfksG9NU9D3NOZnSLxZxZdAzFGbKsxh+A/Fw4yqPG+oigNIUHIjVwGqlAU9/CA==\n";
+const A: &str = "00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60";
+const B: &str = "7gx4kiv5m0i7d7qkixq2cwzbr10lvxwc-glibc-2.27";
+
+impl Variant {
+    pub fn path(&self) -> String {
+        format!("/nix/store/{}-v", &Hash::of(self.what.as_bytes()).to_nix32()[..32])
+    }
+
+    pub fn text(&self) -> Vec<u8> {
+        let plain = format!(
+            "StorePath: {}\nURL: nar/x.nar.xz\nCompression: xz\nFileHash: {NAR_HASH}\nFileSize: 114980\n\
+             NarHash: {NAR_HASH}\nNarSize: 464152\nReferences: {A} {B}\n\
+             Deriver: 10dx1q4ivjb115y3h90mipaaz533nr0d-net-tools-1.60.drv\n{SIG}",
+            self.path()
+        );
+        (self.change)(&plain).into_bytes()
+    }
+
+    pub const fn reading(&self) -> Reading {
+        self.reading
+    }
+}
+
+/// The line of this field as another.
+fn line(text: &str, field: &str, other: &str) -> String {
+    let is_it = |line: &&str| line.split_once(':').is_some_and(|(key, _)| key == field);
+    text.split_inclusive('\n').map(|line| if is_it(&line) { other } else { line }).collect()
+}
+
+macro_rules! variants {
+    ($($reading:expr, $what:literal, $change:expr;)*) => {
+        /// All of them.
+        pub fn variants() -> Vec<Variant> {
+            vec![$(Variant { what: $what, change: $change, reading: $reading }),*]
+        }
+    };
+}
+
+variants! {
+    Both, "a plain one", str::to_owned;
+    Both, "no FileHash", |text| line(text, "FileHash", "");
+    Both, "no FileHash and no FileSize", |text| line(&line(text, "FileHash", ""), "FileSize", "");
+    Both, "FileSize 0", |text| line(text, "FileSize", "FileSize: 0\n");
+    Both, "hex hashes", |text| text.replace(NAR_HASH, HEX);
+    Both, "SRI hashes", |text| text.replace(NAR_HASH, SRI);
+    Both, "no Compression", |text| line(text, "Compression", "");
+    Both, "an empty Compression", |text| line(text, "Compression", "Compression: \n");
+    Both, "empty References", |text| line(text, "References", "References: \n");
+    Both, "no References", |text| line(text, "References", "");
+    Both, "repeated spaces in References", |text| line(text, "References", &format!("References:  {A}   {B} \n"));
+    Both, "References in another order", |text| line(text, "References", &format!("References: {B} {A}\n"));
+    Both, "a reference twice", |text| line(text, "References", &format!("References: {A} {B} {A}\n"));
+    Both, "Deriver unknown-deriver", |text| line(text, "Deriver", "Deriver: unknown-deriver\n");
+    Both, "no Deriver", |text| line(text, "Deriver", "");
+    Both, "an unknown field at the start", |text| format!("X-First: 1\n{text}");
+    Both, "unknown fields in the middle and at the end",
+        |text| line(text, "NarSize", "X: y: z\nNarSize: 464152\n") + "X-Empty: \nMirrors: https://a https://b\n";
+    Both, "an unknown field without a space", |text| format!("{text}Mirrors:https://a\n");
+    Both, "an unknown field with 2000 URLs",
+        |text| format!("{text}Mirrors: {}\n", "https://cache.example/a ".repeat(2000).trim_end());
+    Both, "several signatures", |text| text.to_owned() + &SIG.replace("k-1", "k-2") + &SIG.replace("k-1", "a-1");
+    Both, "the same signature twice", |text| text.to_owned() + SIG;
+    Both, "no signature", |text| line(text, "Sig", "");
+    Both, "a CA line", |text| format!("{text}CA: fixed:r:{NAR_HASH}\n");
+    Both, "an empty CA line", |text| format!("{text}CA: \n");
+    Both, "System", |text| format!("{text}System: x86_64-linux\n");
+    Both, "the lines in another order", |text| text.split_inclusive('\n').rev().collect();
+    Both, "a URL with a query", |text| line(text, "URL", "URL: nar/x.nar?a=b&c\n");
+    Neither, "no final line feed", |text| text.trim_end().to_owned();
+    Neither, "CRLF", |text| text.replace('\n', "\r\n");
+    Neither, "nothing", |_| String::new();
+    Neither, "a page", |_| "<html>Sign in</html>\n".into();
+    Neither, "no StorePath", |text| line(text, "StorePath", "");
+    Neither, "no URL", |text| line(text, "URL", "");
+    Neither, "an empty URL", |text| line(text, "URL", "URL: \n");
+    Neither, "no NarHash", |text| line(text, "NarHash", "");
+    Neither, "no NarSize", |text| line(text, "NarSize", "");
+    Neither, "NarSize 0", |text| line(text, "NarSize", "NarSize: 0\n");
+    Neither, "NarSize in words", |text| line(text, "NarSize", "NarSize: many\n");
+    Neither, "a NarSize of more than 64 bits", |text| line(text, "NarSize", "NarSize: 18446744073709551616\n");
+    Neither, "a NarHash that is cut", |text| line(text, "NarHash", "NarHash: sha256:1b8m03r63zqhnjf7l5wnldhh\n");
+    Neither, "a NarHash with a letter that nix32 has not",
+        |text| line(text, "NarHash", &format!("NarHash: {}\n", NAR_HASH.replace("1b8", "1e8")));
+    Neither, "a reference that is none", |text| line(text, "References", "References: glibc\n");
+    Neither, "a reference that is a whole path",
+        |text| line(text, "References", &format!("References: /nix/store/{A}\n"));
+    Neither, "References twice", |text| format!("{text}References: {A}\n");
+    Neither, "CA twice", |text| format!("{text}CA: fixed:r:{NAR_HASH}\nCA: fixed:r:{NAR_HASH}\n");
+    Neither, "a CA that is none", |text| format!("{text}CA: nothing:known\n");
+    Neither, "a StorePath elsewhere", |text| text.replace("/nix/store/", "/gnu/store/");
+    OnlyNix("the last one counts for Nix, the first for others"), "URL twice", |text| format!("{text}URL: nar/y\n");
+    OnlyNix("the last one counts for Nix, the first for others"), "NarHash twice",
+        |text| format!("{text}NarHash: {HEX}\n");
+    OnlyNix("the last one counts for Nix, the first for others"), "Compression twice",
+        |text| format!("{text}Compression: none\n");
+    OnlyNix("Nix 2.34 aborts its process on it"), "a Compression that nobody knows",
+        |text| line(text, "Compression", "Compression: rot13\n");
+    OnlyNix("Nix drops the first character of a value without a space before it"), "a known field without a space",
+        |text| line(text, "URL", "URL:nar/x.nar.xz\n");
+    OnlyNix("Nix takes the next line for the value"), "an unknown field with nothing at all",
+        |text| format!("X:\n{text}Y: z\n").replacen("StorePath", "Swallowed: 1\nStorePath", 1);
+    OnlyNix("Nix takes the next line's key for a part of this one's"), "a line without a colon",
+        |text| format!("nothing\nSwallowed: 1\n{text}");
+    Otherwise("Nix 2.34 refuses a narinfo with a malformed signature, others keep it; we drop it"),
+        "a malformed signature", |text| format!("{text}Sig: asdf\n");
+}
