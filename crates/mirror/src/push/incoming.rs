@@ -63,10 +63,13 @@ impl State {
 }
 
 impl Incoming {
-    /// Makes the directory, or finds out what waits in it. What is not whole is removed.
+    /// Makes the directory, if the disk takes it, or finds out what waits in it. What is not whole is removed.
     pub(super) fn open(directory: PathBuf) -> Result<Self, TreeError> {
-        fs::create_dir_all(&directory).map_err(TreeError::io("create the directory", &directory))?;
+        let made = fs::create_dir_all(&directory).map_err(TreeError::io("create the directory", &directory));
         let mut state = State::default();
+        if !TreeError::or_later(made)? {
+            return Ok(Self { directory, state: Arc::new(Mutex::new(state)) });
+        }
         for entry in fs::read_dir(&directory).map_err(TreeError::io("list", &directory))? {
             let entry = entry.map_err(TreeError::io("list", &directory))?;
             let waits = |name: &&str| is_nar_name(name) || is_beside(name);
@@ -122,7 +125,9 @@ impl Incoming {
         Ok(())
     }
 
+    /// Whether one more file may wait, and in a directory that is there.
     fn may_wait(&self, name: &str) -> Result<(), Refused> {
+        fs::create_dir_all(&self.directory).map_err(Refused::disk)?;
         let state = self.state();
         if state.waiting.len() >= MOST && !state.waiting.contains_key(name) {
             let message = format!("{MOST} files wait for their narinfo already");

@@ -144,7 +144,12 @@ impl Scrubber {
         'rounds: while !stop.is_cancelled() && self.budget.is_some() {
             let batch = self.tree.next_after(self.round.after.as_ref(), BATCH);
             if batch.is_empty() && self.round.after.is_some() {
-                self.end_round(watcher).await;
+                // A few artifacts are read at once, and not again at once: a round has its time whatever there is to read.
+                self.wait_until_due(watcher, &stop).await;
+                let is_last = self.tree.next_after(self.round.after.as_ref(), 1).is_empty();
+                if is_last && !stop.is_cancelled() {
+                    self.end_round(watcher).await;
+                }
             } else if batch.is_empty() {
                 self.wait(LOOK.min(self.rules.period / 10), watcher, &stop).await;
             }

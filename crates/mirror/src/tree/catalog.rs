@@ -208,11 +208,14 @@ impl Tree {
         Ok(())
     }
 
-    /// What was found in the NAR file that is published here, where the narinfo itself does not say.
+    /// What was found in the NAR file that is published here, whatever the narinfo says of its own: an upstream may have packed
+    /// the same NAR anew, and a pass may still know the file that was here before.
     fn found_in(&self, info: &NarInfo) -> Option<Contents> {
-        let held = *read(&self.index).get(&info.store_path.hash_part())?;
-        let unstated = info.file_hash.is_none() && held.compression == info.compression;
-        unstated.then_some(Contents { file_hash: held.file_hash, file_size: held.file_size })
+        let hash = info.store_path.hash_part();
+        let held = *read(&self.index).get(&hash)?;
+        let known = read(&self.catalog).entry(&hash).map(|entry| entry.expected.nar_hash);
+        let same = held.compression == info.compression && known.is_none_or(|known| known == info.nar_hash);
+        same.then_some(Contents { file_hash: held.file_hash, file_size: held.file_size })
     }
 
     /// Removes from the catalog what is not in `wanted`, except what published artifacts need for their closures to be

@@ -78,7 +78,7 @@ impl TreeError {
     }
 
     /// For what can wait until the disk takes something in: whether it is done.
-    pub(super) fn or_later(done: Result<(), Self>) -> Result<bool, Self> {
+    pub(crate) fn or_later(done: Result<(), Self>) -> Result<bool, Self> {
         match done {
             Err(error) if error.is_read_only() => Ok(false),
             done => done.map(|()| true),

@@ -3,8 +3,8 @@
 use std::process::{Output, Stdio};
 
 use super::support::{
-    Artifact, Corpus, Cutter, Mirror, Nix, Site, Upstream, Version, client, config, folder, map_of, noise,
-    tools,
+    Artifact, Corpus, Cutter, Mirror, Nix, Site, Upstream, Version, client, config, eventually, folder,
+    map_of, noise, tools,
 };
 
 /// Every compression that nix makes and Granary reads.
@@ -164,9 +164,12 @@ async fn cut_and_line(version: Version) {
 
     // What nix gets has the line, which it does not know.
     let narinfo = format!("{}/{}.narinfo", mirror.url(), library.hash_part());
-    let text =
-        http.get(narinfo).header("User-Agent", "curl/8 Nix/2.8").send().await.unwrap().text().await.unwrap();
-    assert!(text.ends_with(&format!("\nMirrors: {}\n", other.url())), "{text}");
+    let line = format!("\nMirrors: {}\n", other.url());
+    eventually("the line", async || {
+        let answer = http.get(&narinfo).header("User-Agent", "curl/8 Nix/2.8").send().await.ok()?;
+        answer.text().await.ok()?.ends_with(&line).then_some(())
+    })
+    .await;
 
     let cutter = Cutter::start(mirror.site.http, 300_000).await;
     let (url, key, path) = (cutter.url.clone(), corpus.key.clone(), app.path.clone());

@@ -46,6 +46,9 @@ async fn mirrors_entries_name_the_other_holders() {
     // The line and the header, for one that understands them.
     let narinfo = format!("{}/{}.narinfo", a.url(), data.hash_part());
     let line = format!("Mirrors: {}", b.url());
+    // nginx hears of the entries after the report says that all is here.
+    let named = async || get(&client, &narinfo, NIX).await.headers().contains_key("link").then_some(());
+    eventually("the other mirror is named", named).await;
     let answer = get(&client, &narinfo, NIX).await;
     assert_eq!(header(&answer, "content-type"), "text/x-nix-narinfo");
     let header_link = format!("<{}/{}.narinfo>; rel=duplicate; pri=1", b.url(), data.hash_part());

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::push::TOKEN;
 use super::support::{
     Artifact, Corpus, Mirror, Site, Small, Upstream, client, config, eventually, folder, noise, run, text,
     tools,
@@ -36,7 +37,12 @@ async fn it_starts_on_a_read_only_disk_serves_says_so_and_recovers_by_itself() {
     };
     fs::write(mirror.site.tree().join(".granary/tmp/7"), "half").unwrap();
     eventually("read-only", async || disk.try_remount("ro").ok()).await;
-    config(&mirror.site, &upstream.url, &corpus.key, &wanted(two));
+    // Pushes are taken for the first time, which needs a folder that cannot be made yet.
+    let tokens = folder.path().join("tokens");
+    fs::write(&tokens, format!("ci:{TOKEN}\n")).unwrap();
+    let push =
+        format!("push: {{tokenFile: '{}', maxSize: 10Mi, publicKeys: ['{}']}}", tokens.display(), corpus.key);
+    config(&mirror.site, &upstream.url, &corpus.key, &format!("{}\n{push}", wanted(two)));
     let asked = upstream.nars();
     let run_directory = folder.path().join("run");
     fs::create_dir(&run_directory).unwrap();
@@ -72,6 +78,11 @@ async fn it_starts_on_a_read_only_disk_serves_says_so_and_recovers_by_itself() {
     for line in ["granary_mirror_disk_read_only 1", "granary_mirror_full 0", "granary_mirror_front_ready 1"] {
         assert!(metrics.lines().any(|have| have == line), "{line} is not in\n{metrics}");
     }
+    let push = async || {
+        let url = format!("{}/nar/{}.nar.xz", second.url(), "0".repeat(52));
+        client.put(url).bearer_auth(TOKEN).body("a NAR").send().await.unwrap().status()
+    };
+    assert!(push().await.is_server_error());
     let log = second.log();
     assert_eq!(log.matches("the disk is read-only: serving what is there").count(), 1, "{log}");
     // The pod's first container has nothing left to do, and says no word about the disk.
@@ -86,6 +97,7 @@ async fn it_starts_on_a_read_only_disk_serves_says_so_and_recovers_by_itself() {
             && report.upkeep.capacity.as_ref().is_some_and(|capacity| !capacity.read_only)
     };
     second.until(&client, "recovered", all).await;
+    assert_eq!(push().await, reqwest::StatusCode::CREATED);
     assert!(!second.site.tree().join(".granary/tmp/7").exists(), "what had to wait is done");
     let (code, out, error) = run(&["verify", text(&second.site.tree()), "--public-key", &corpus.key]);
     assert_eq!(code, Some(0), "{out}{error}\n{}", second.log());

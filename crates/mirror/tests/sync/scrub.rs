@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use granary_mirror::scrub::{Scrubber, Standing, Watcher};
 use granary_mirror::sync::{Job, Syncer};
 use granary_mirror::tree::Tree;
 use granary_mirror::verify::verify_tree;
-use granary_nix::{StorePath, Trust};
+use granary_nix::{Hash, NarInfo, StorePath, Trust};
 use granary_placement::report::RefusalReason;
 use tokio_util::sync::CancellationToken;
 
@@ -378,4 +379,44 @@ async fn a_suspect_is_looked_at_before_its_turn_and_without_a_scrub() {
         assert_eq!(*seen.rotten.lock().unwrap(), [("nar", true)]);
         site.repaired().await;
     }
+}
+
+/// Counts what is read.
+#[derive(Default)]
+struct Reads(AtomicU32);
+
+impl Watcher for Reads {
+    fn standing(&self, _: &Standing) {}
+
+    fn read(&self, _: u64) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn rotten(&self, _: &'static str, _: bool) {}
+}
+
+#[tokio::test]
+async fn a_single_artifact_is_read_once_in_a_period() {
+    let site = Site::new().await;
+    site.tree.forget(&site.app.hash_part());
+    let rules = Rules { period: Duration::from_hours(24), bandwidth: 1 << 30 };
+    let (reads, stop) = (Reads::default(), CancellationToken::new());
+    let scrubber = Scrubber::open(Arc::clone(&site.tree), &site.cache.keys(), rules);
+    let waited = async {
+        // Far more than one reading takes.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stop.cancel();
+    };
+    tokio::join!(scrubber.run(&reads, stop.clone()), waited);
+    assert_eq!(reads.0.into_inner(), 1);
+}
+
+#[tokio::test]
+async fn the_catalog_names_the_file_that_is_here_whatever_a_narinfo_says_of_its_own() {
+    let site = Site::new().await;
+    let hash = site.library.hash_part();
+    let ours = site.tree.catalog_narinfo(&hash).unwrap();
+    let packed_anew = NarInfo { file_hash: Some(Hash::of(b"packed anew")), ..ours.clone() };
+    site.tree.put_in_catalog([&packed_anew]).unwrap();
+    assert_eq!(site.tree.catalog_narinfo(&hash).unwrap(), ours);
 }
