@@ -39,6 +39,8 @@ const STATE: &str = "scrub.json";
 const KEEP_EVERY: Duration = Duration::from_secs(30);
 /// The longest pause without a look at what there is now.
 const LOOK: Duration = Duration::from_mins(10);
+/// The same while there is nothing: a new mirror has something soon, and its page then says that it is read again.
+const LOOK_FOR_THE_FIRST: Duration = Duration::from_mins(1);
 /// Artifacts that are listed at once.
 const BATCH: usize = 256;
 /// What reading a narinfo counts for.
@@ -151,7 +153,7 @@ impl Scrubber {
                     self.end_round(watcher).await;
                 }
             } else if batch.is_empty() {
-                self.wait(LOOK.min(self.rules.period / 10), watcher, &stop).await;
+                self.wait(LOOK_FOR_THE_FIRST.min(self.rules.period / 10), watcher, &stop).await;
             }
             for hash in batch {
                 self.wait_until_due(watcher, &stop).await;
