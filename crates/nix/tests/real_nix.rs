@@ -2,6 +2,8 @@
 // Clippy counts only functions marked `#[test]` as tests, and the helpers here serve nothing else.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -17,10 +19,7 @@ struct Nix(PathBuf);
 impl Nix {
     /// Nothing, said on the terminal, when Nix is not installed.
     fn new(folder: &Path) -> Option<Self> {
-        if Command::new("nix").arg("--version").output().is_err() {
-            let required = std::env::var_os("GRANARY_REQUIRE_TOOLS").is_some_and(|value| value == "1");
-            assert!(!required, "nix must be installed (GRANARY_REQUIRE_TOOLS=1)");
-            eprintln!("skipped: nix is not installed; run cargo xtask test");
+        if !common::nix_is_installed() {
             return None;
         }
         let conf =
