@@ -1,12 +1,14 @@
 //! The decompressors.
 
 mod lz4;
+mod lzw;
 
 use std::io::{self, BufRead, Read};
 
 use granary_nix::Compression;
 use liblzma::stream::{self, Stream};
 use lz4::Lz4;
+use lzw::Lzw;
 
 /// Memory that one decoder of xz, lzma or lzip may take, in bytes. The strongest preset needs 65 MiB; a hostile header could
 /// ask for 4 GiB.
@@ -17,11 +19,12 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 /// Buffer of the brotli decoder in bytes.
 const BROTLI_BUFFER: usize = 64 << 10;
 
-/// A reader of what `compressed` decompresses to, through all of its concatenated streams; only lzma and brotli have no way to
-/// concatenate them.
+/// A reader of what `compressed` decompresses to, through all of its concatenated streams; only lzma, brotli and
+/// `compress` have no way to concatenate them.
 ///
 /// What xz and lzip files say about the integrity of their own content is not compared, which saves a tenth of the time:
-/// whoever calls this compares the content with a hash from a narinfo, which says more. Where a file is cut is noticed.
+/// whoever calls this compares the content with a hash from a narinfo, which says more. That a file is cut is noticed,
+/// except between two codes of `compress`.
 ///
 /// However much memory a file's header asks for, no decoder takes more than a quarter of a GiB; a file that needs more is an
 /// error. A compression that is not supported is an error of kind [`io::ErrorKind::Unsupported`].
@@ -41,6 +44,7 @@ pub fn decoder<'r>(
             Box::new(decoder)
         }
         Compression::Lz4 => Box::new(Lz4::new(compressed)),
+        Compression::Compress => Box::new(Lzw::new(compressed)?),
         Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(compressed)),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(compressed)),
         Compression::Brotli => {
@@ -109,6 +113,10 @@ mod tests {
                 writer.finish().unwrap();
                 written
             }
+            Compression::Compress => {
+                out = lzw::tests::compressed(TEXT, 0x90);
+                Ok(())
+            }
             _ => out.write_all(TEXT),
         }
         .unwrap();
@@ -150,7 +158,7 @@ mod tests {
 
     #[test]
     fn concatenated_streams_are_one() {
-        let alone = [Compression::None, Compression::Lzma, Compression::Brotli];
+        let alone = [Compression::None, Compression::Lzma, Compression::Brotli, Compression::Compress];
         let all = Compression::ALL.into_iter();
         for compression in all.filter(|one| one.is_supported() && !alone.contains(one)) {
             let twice = compress(compression).repeat(2);
@@ -161,7 +169,8 @@ mod tests {
     #[test]
     fn a_cut_stream_is_an_error_and_not_an_end() {
         let all = Compression::ALL.into_iter();
-        for compression in all.filter(|one| one.is_supported() && *one != Compression::None) {
+        let silent = [Compression::None, Compression::Compress];
+        for compression in all.filter(|one| one.is_supported() && !silent.contains(one)) {
             let whole = compress(compression);
             assert!(decompress(compression, &whole[..whole.len() - 3]).is_err(), "{compression}");
         }

@@ -114,10 +114,11 @@ impl Compression {
             | Self::Gzip
             | Self::Zstd
             | Self::Brotli
+            | Self::Compress
             | Self::Lz4
             | Self::Lzip
             | Self::Lzma => true,
-            Self::Compress | Self::Grzip | Self::Lrzip | Self::Lzop => false,
+            Self::Grzip | Self::Lrzip | Self::Lzop => false,
         }
     }
 }

@@ -8,7 +8,8 @@ use super::support::{
 };
 
 /// Every compression that nix makes and Granary reads.
-const COMPRESSIONS: [&str; 9] = ["none", "xz", "zstd", "bzip2", "gzip", "br", "lzip", "lzma", "lz4"];
+const COMPRESSIONS: [&str; 10] =
+    ["none", "xz", "zstd", "bzip2", "gzip", "br", "compress", "lzip", "lzma", "lz4"];
 
 /// Clients at once.
 const DOZENS: usize = 24;

@@ -13,7 +13,9 @@ pub(super) const fn advice(reason: RefusalReason) -> &'static str {
         RefusalReason::ForbiddenUrl => {
             "the upstream is broken or hostile; or name the host in `allowedHosts`"
         }
-        RefusalReason::UnknownCompression => "ask for xz, zstd, bzip2, gzip, br, lz4, lzip, lzma or none",
+        RefusalReason::UnknownCompression => {
+            "ask for xz, zstd, bzip2, gzip, br, lz4, lzip, lzma, compress or none"
+        }
         RefusalReason::FileSize | RefusalReason::FileHash => "damaged at the upstream or on the way",
         RefusalReason::NarSize | RefusalReason::NarHash => {
             "damaged at the upstream: stock Nix would fail on it too"
