@@ -119,7 +119,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not the YAML of a configuration; the message has the field, line and column.
-    #[error("the configuration cannot be read: {0}")]
+    #[error("this is not a configuration: {0}")]
     Yaml(#[from] serde_yaml::Error),
     /// A field has a value that cannot be used.
     #[error("{field}: {problem}")]
@@ -128,6 +128,14 @@ pub enum ConfigError {
         field: String,
         /// What is wrong and what to do.
         problem: String,
+    },
+    /// A file says what cannot be used.
+    #[error("{}: {problem}", path.display())]
+    In {
+        /// The file.
+        path: PathBuf,
+        /// What of it, and why.
+        problem: Box<ConfigError>,
     },
 }
 
@@ -147,6 +155,7 @@ impl Config {
             return Err(read(std::io::Error::new(std::io::ErrorKind::FileTooLarge, message)));
         }
         Self::parse(&std::fs::read_to_string(path).map_err(read)?)
+            .map_err(|problem| ConfigError::In { path: path.into(), problem: Box::new(problem) })
     }
 
     /// What may stand in this mirror's tree: what any upstream may vouch for, and what was pushed by these keys.

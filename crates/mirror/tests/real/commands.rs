@@ -21,7 +21,10 @@ fn a_mistake_in_the_configuration_is_told_in_one_line() {
         assert_eq!((code, out.as_str()), (Some(1), ""));
         assert_eq!(
             error,
-            "granary-mirror: storePaths: list the store paths to keep (their closure follows), or set map\n"
+            format!(
+                "granary-mirror: {}: storePaths: list the store paths to keep (their closure follows), or set map\n",
+                file.display()
+            )
         );
     }
 }
