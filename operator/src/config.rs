@@ -9,7 +9,7 @@ use clap::Parser;
 #[command(name = "granary-operator", version, about)]
 pub struct Args {
     /// Address for health, metrics and the mirror map
-    #[arg(long, env = "GRANARY_LISTEN", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = "GRANARY_LISTEN", default_value = "[::]:8080")]
     listen: SocketAddr,
     /// Full name of the image that holders run
     #[arg(long, env = "GRANARY_MIRROR_IMAGE")]

@@ -1,6 +1,10 @@
 //! How the parts are wired: what every replica does, and what only the leader does.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 use futures::future::join;
 use kube::{
@@ -36,7 +40,7 @@ pub enum RunError {
     #[error("cannot listen on GRANARY_LISTEN={listen}: {source}")]
     Listen {
         /// The address.
-        listen: std::net::SocketAddr,
+        listen: SocketAddr,
         /// Why.
         source: io::Error,
     },
@@ -117,7 +121,7 @@ async fn serve(
     });
 
     let listen = config.listen;
-    let listener = TcpListener::bind(listen).await.map_err(|source| RunError::Listen { listen, source })?;
+    let listener = bind(listen).await.map_err(|source| RunError::Listen { listen, source })?;
     let served = Served { maps: Arc::clone(maps), metrics: Arc::clone(metrics), readiness };
     info!(%listen, "serving");
     tasks.spawn(async move {
@@ -175,5 +179,15 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+/// `[::]` means every address, and on a machine without IPv6 those of IPv4.
+async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(listen).await {
+        Err(_) if listen.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, listen.port())).await
+        }
+        bound => bound,
     }
 }

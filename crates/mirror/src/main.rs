@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use granary_mirror::cli::{Cli, LogFormat};
-use granary_mirror::commands;
+use granary_mirror::{commands, open_files};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         LogFormat::Human => log.init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
+    open_files::raise();
     // An error here says only that one was installed before, which would be this one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = match tokio::runtime::Runtime::new() {

@@ -52,7 +52,7 @@ fn it_is_told_who_it_is_and_where_the_map_is() {
     assert_eq!(field("POD_NAME"), "metadata.name");
     assert_eq!(field("POD_NAMESPACE"), "metadata.namespace");
     let value = |name| env(deployment, name)["value"].clone();
-    assert_eq!(value("GRANARY_LISTEN"), "0.0.0.0:8080");
+    assert_eq!(value("GRANARY_LISTEN"), "[::]:8080");
     assert_eq!(value("GRANARY_MAP_URL"), "http://granary-operator.granary-system.svc:8080");
     assert_eq!(value("RUST_LOG"), "info");
 }

@@ -7,14 +7,15 @@ use std::time::Duration;
 use granary_placement::{CompiledMap, Partition};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::certificate::Certificate;
 use super::status::Status;
 use crate::config::Config;
-use crate::front::{Lists, Placed, Settings, render, write_rendered};
+use crate::front::{Lists, Placed, Settings, fewer_connections, render, write_rendered};
 use crate::map::Current;
 use crate::metrics::Metrics;
+use crate::{listen, open_files};
 
 /// Pause after a failure to write.
 const RETRY: Duration = Duration::from_secs(5);
@@ -35,6 +36,7 @@ pub(super) async fn keep_rendered(
         .clone()
         .map(|tls| Certificate::new(tls, &config.front_directory, Arc::clone(&metrics.tls)));
     let (mut alone, mut serves) = (false, false);
+    tell_of_few_files(&config);
     loop {
         let current = map.borrow_and_update().clone();
         let config = Arc::clone(&config);
@@ -103,13 +105,15 @@ fn write(
 }
 
 fn settings(config: &Config, https: Option<(SocketAddr, Placed)>) -> Settings {
+    let has_ipv6 = listen::has_ipv6();
+    let every = |configured| listen::addresses(configured, has_ipv6);
     Settings {
         name: config.name.to_string(),
         url: config.url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
         root: config.directory.clone(),
         directory: config.front_directory.clone(),
-        http: config.http,
-        https,
+        http: config.http.map_or_else(Vec::new, &every),
+        https: https.map(|(address, placed)| (every(address), placed)),
         agent: config.agent,
         publish: config.publish,
         cache_info: config.cache_info.to_text(),
@@ -117,7 +121,25 @@ fn settings(config: &Config, https: Option<(SocketAddr, Placed)>) -> Settings {
         push: config.push.is_some(),
         push_in_clear: config.push_in_clear,
         clients: config.clients.clone(),
-        workers: std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS),
+        open_files: open_files::most(),
+        workers: workers(),
+    }
+}
+
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS)
+}
+
+fn tell_of_few_files(config: &Config) {
+    let open_files = open_files::most();
+    if let Some(connections) = fewer_connections(&config.clients, workers(), open_files) {
+        let wanted = config.clients.max_connections;
+        warn!(
+            ?open_files,
+            connections,
+            wanted,
+            "nginx takes fewer connections than clients.maxConnections: it may not open more files; raise the hard limit (ulimit -Hn, LimitNOFILE= of systemd)"
+        );
     }
 }
 

@@ -30,7 +30,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use granary_fetch::{Fetcher, FetcherError, WebClient};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,6 +38,7 @@ use tracing::{error, info};
 use crate::channels::{Channels, Followed};
 use crate::config::{Config, Wanted};
 use crate::extras::{self as beside, Keeper, Pace};
+use crate::listen;
 use crate::map::{Current, Doubt, Follower};
 use crate::metrics::Metrics;
 use crate::push::{Push, PushError};
@@ -99,8 +99,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let begin = Arc::clone(&config);
     let opening =
         tokio::task::spawn_blocking(move || Opening::begin(&begin.directory, &begin.cache_info)).await??;
-    let listen = |source| AgentError::Listen { address: config.agent, source };
-    let listener = TcpListener::bind(config.agent).await.map_err(listen)?;
+    let refused = |source| AgentError::Listen { address: config.agent, source };
+    let listener = listen::bind(config.agent).map_err(refused)?;
     let metrics = Arc::new(Metrics::new()?);
     metrics.fetch.sources(&config.upstreams);
     let client = WebClient::new(&config.limits)?;
@@ -122,7 +122,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         Arc::clone(&metrics),
         stop.clone(),
     ));
-    let waiting = server::while_opening(&listener).map_err(listen)?;
+    let waiting = server::while_opening(&listener).map_err(refused)?;
     let tree = Arc::new(tokio::task::spawn_blocking(move || opening.finish()).await??);
     tree.capacity().limit(config.capacity);
 

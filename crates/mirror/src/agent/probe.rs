@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::page::Room;
-use crate::front::reachable;
+use crate::listen::reachable;
 use crate::metrics::Connections;
 use crate::tree::Tree;
 

@@ -171,8 +171,11 @@ pub(super) fn path(name: &str, text: &str) -> Checked<PathBuf> {
 }
 
 pub(super) fn address(name: &str, text: &str) -> Checked<SocketAddr> {
-    let address: SocketAddr =
-        parsed(name, text, "write an IP address and a port, as 0.0.0.0:8080 or [::]:8080")?;
+    let address: SocketAddr = parsed(
+        name,
+        text,
+        "write an IP address and a port: [::]:8080 for all, 0.0.0.0:8080 for all of IPv4, or one as 10.0.0.1:8080",
+    )?;
     if address.port() == 0 {
         return Err(field(name, "port 0 is no port that others could know; write one from 1 to 65535"));
     }

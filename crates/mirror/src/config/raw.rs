@@ -77,7 +77,7 @@ pub(super) struct RawListen {
 
 impl Default for RawListen {
     fn default() -> Self {
-        Self { http: Some("0.0.0.0:8080".into()), https: None, agent: "0.0.0.0:8081".into() }
+        Self { http: Some("[::]:8080".into()), https: None, agent: "[::]:8081".into() }
     }
 }
 

@@ -15,9 +15,10 @@ mod supervisor;
 
 pub use faults::{faults_socket, unreadable};
 pub use files::{FilesError, write_rendered};
+pub use limits::fewer_connections;
 pub use lists::{Lists, safe_url};
 pub use pair::{Pair, PairError, Placed};
 pub use place::{earlier, place};
 pub use record::{record_path, take_record};
-pub use render::{Publish, Rendered, Settings, reachable, render};
+pub use render::{Publish, Rendered, Settings, render};
 pub use supervisor::{Supervisor, SupervisorError};

@@ -1,6 +1,6 @@
 //! Renders `nginx.conf` and `mirrors.map`. Pure.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,7 @@ use super::faults::faults_socket;
 use super::limits::{Limits, limits};
 use super::{Lists, Placed};
 use crate::config::Clients;
+use crate::listen::reachable;
 
 const TEMPLATE: &str = include_str!("nginx.conf.in");
 
@@ -71,8 +72,7 @@ const FAULTS: &str = "        # The agent looks at once at a file that cannot be
 ";
 
 /// HTTPS. Every Nix that there is has TLS 1.2, and every cipher here keeps what was sent secret when the key is lost.
-const TLS: &str = r#"        listen @ADDRESS@ ssl http2 backlog=4096;
-        ssl_certificate "@CERTIFICATE@";
+const TLS: &str = r#"        ssl_certificate "@CERTIFICATE@";
         ssl_certificate_key "@KEY@";
         ssl_protocols TLSv1.2 TLSv1.3;
         ssl_ciphers ECDHE+AESGCM:ECDHE+CHACHA20;
@@ -173,9 +173,9 @@ pub struct Settings {
     /// Where the rendered files, the pid file and nginx's temporary files are.
     pub directory: PathBuf,
     /// Where nginx listens for plain HTTP.
-    pub http: Option<SocketAddr>,
+    pub http: Vec<SocketAddr>,
     /// Where it listens for HTTPS, and with what.
-    pub https: Option<(SocketAddr, Placed)>,
+    pub https: Option<(Vec<SocketAddr>, Placed)>,
     /// Where the agent listens; nginx asks it on loopback when the address is a wildcard.
     pub agent: SocketAddr,
     /// Who gets the line.
@@ -188,6 +188,8 @@ pub struct Settings {
     pub clients: Clients,
     /// Worker processes.
     pub workers: usize,
+    /// The most files that each of them may have open.
+    pub open_files: Option<u32>,
     /// Whether a PUT is handed to the agent.
     pub push: bool,
     /// Whether that is so for one that came over plain HTTP too.
@@ -219,6 +221,7 @@ pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
         clients,
         pull_through,
         workers,
+        open_files,
         push,
         push_in_clear,
     } = settings;
@@ -241,13 +244,14 @@ pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
     // Both were checked: no character of theirs means anything to nginx.
     let greeting =
         format!("{name} is a Nix binary cache. Substituter: {}", url.as_deref().unwrap_or("this address"));
-    let Limits { connections, files, transfers, http: http_limits, server: server_limits, counted } =
-        limits(clients, *workers);
-    let listened = http.or(https.as_ref().map(|(address, _)| *address));
-    let own = listened.map_or(Ipv4Addr::LOCALHOST.into(), |address| reachable(address).ip());
+    let Limits { connections, files, cached, transfers, http: http_limits, server: server_limits, counted } =
+        limits(clients, *workers, *open_files);
+    let listened = http.iter().chain(https.iter().flat_map(|(addresses, _)| addresses)).next();
+    let own = listened.map_or(Ipv4Addr::LOCALHOST.into(), |address| reachable(*address).ip());
     let nginx_conf = TEMPLATE
         .replace("@CONNECTIONS@", &connections.to_string())
         .replace("@FILES@", &files.to_string())
+        .replace("@CACHED@", &cached.to_string())
         .replace("@TRANSFERS@", &transfers.to_string())
         .replace("@HTTP_LIMITS@\n", &http_limits)
         .replace("@SERVER_LIMITS@\n", &server_limits)
@@ -268,7 +272,7 @@ pub fn render(settings: &Settings, lists: &Lists) -> Rendered {
         .replace("@PUSH_SERVER@", if *push { PUSH_SERVER } else { "" })
         .replace("@PUSH_NARINFO@", if *push { PUSH_NARINFO } else { "" })
         .replace("@PUSH@", if *push { PUSH } else { "" })
-        .replace("@LISTEN@\n", &listen(*http, https.as_ref()))
+        .replace("@LISTEN@\n", &listen(http, https.as_ref()))
         .replace("@AGENT@", &reachable(*agent).to_string())
         .replace("@CACHE_INFO@", &quoted(cache_info))
         .replace("@GREETING@", &greeting)
@@ -285,11 +289,12 @@ fn absent(pull_through: bool, counted: bool) -> String {
 }
 
 /// What nginx listens on.
-fn listen(http: Option<SocketAddr>, https: Option<&(SocketAddr, Placed)>) -> String {
-    let mut lines = http.map_or_else(String::new, |http| format!("        listen {http} backlog=4096;\n"));
-    if let Some((address, Placed { certificate, key, expires: _ })) = https {
+fn listen(http: &[SocketAddr], https: Option<&(Vec<SocketAddr>, Placed)>) -> String {
+    let line = |address: &SocketAddr, more: &str| format!("        listen {address}{more} backlog=4096;\n");
+    let mut lines: String = http.iter().map(|address| line(address, "")).collect();
+    if let Some((addresses, Placed { certificate, key, expires: _ })) = https {
+        lines.extend(addresses.iter().map(|address| line(address, " ssl http2")));
         lines += &TLS
-            .replace("@ADDRESS@", &address.to_string())
             .replace("@CERTIFICATE@", &quoted(&certificate.to_string_lossy()))
             .replace("@KEY@", &quoted(&key.to_string_lossy()));
     }
@@ -299,18 +304,6 @@ fn listen(http: Option<SocketAddr>, https: Option<&(SocketAddr, Placed)>) -> Str
 /// The inside of an nginx string. `$` has no escape and is refused before.
 fn quoted(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
-}
-
-/// An address that this machine can connect to, for one that it listens on.
-#[must_use]
-pub fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
 }
 
 #[cfg(test)]
@@ -323,7 +316,7 @@ mod tests {
             url: Some("https://cache.example.edu".into()),
             root: "/srv/granary".into(),
             directory: "/run/granary/front".into(),
-            http: Some("0.0.0.0:8080".parse().unwrap()),
+            http: vec!["0.0.0.0:8080".parse().unwrap()],
             https: None,
             agent: "0.0.0.0:8081".parse().unwrap(),
             publish,
@@ -331,6 +324,7 @@ mod tests {
             pull_through: false,
             clients: Clients::default(),
             workers: 2,
+            open_files: None,
             push: false,
             push_in_clear: true,
         }
@@ -401,20 +395,15 @@ mod tests {
             key: "/run/granary/front/tls/a.key".into(),
             expires: jiff::Timestamp::UNIX_EPOCH,
         };
-        let https = Some(("0.0.0.0:8443".parse().unwrap(), placed));
-        for http in [Some("0.0.0.0:8080".parse().unwrap()), None] {
-            let settings = Settings { http, https: https.clone(), ..settings(Publish::Always) };
+        let https = Some((vec!["0.0.0.0:8443".parse().unwrap(), "[::]:8443".parse().unwrap()], placed));
+        for http in [vec!["0.0.0.0:8080".parse().unwrap()], vec![]] {
+            let settings = Settings { http: http.clone(), https: https.clone(), ..settings(Publish::Always) };
             let conf = render(&settings, &Lists::default()).nginx_conf;
-            assert_eq!(conf.contains("listen 0.0.0.0:8080 backlog"), http.is_some());
+            assert_eq!(conf.contains("listen 0.0.0.0:8080 backlog"), !http.is_empty());
             assert!(conf.contains("listen 0.0.0.0:8443 ssl http2 backlog"));
+            assert!(conf.contains("listen [::]:8443 ssl http2 backlog"));
             assert!(conf.contains("ssl_certificate_key \"/run/granary/front/tls/a.key\";"));
         }
         assert!(!render(&settings(Publish::Always), &Lists::default()).nginx_conf.contains("ssl"));
-    }
-
-    #[test]
-    fn nginx_reaches_an_agent_on_a_wildcard_address() {
-        assert_eq!(reachable("[::]:1".parse().unwrap()).to_string(), "[::1]:1");
-        assert_eq!(reachable("10.0.0.1:1".parse().unwrap()).to_string(), "10.0.0.1:1");
     }
 }

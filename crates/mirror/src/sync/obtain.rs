@@ -63,7 +63,13 @@ impl Faults {
     }
 
     fn absent(&mut self, source: &Source, path: &StorePath) {
-        self.add(source, Fault::new(RefusalReason::NotFound, format!("it does not have {path}")));
+        self.add(
+            source,
+            Fault::new(
+                RefusalReason::NotFound,
+                format!("it does not have {path} (404, 410) or does not show it (403)"),
+            ),
+        );
     }
 
     /// The fault to tell: what is wrong with the content, before who did not answer, before who does not have it. That a

@@ -13,6 +13,7 @@ mod faults;
 mod front;
 mod lan;
 mod limits;
+mod machine;
 mod narinfos;
 mod push;
 mod push_beside;

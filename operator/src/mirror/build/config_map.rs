@@ -84,9 +84,9 @@ pub(super) fn build(
         },
         publish: Publish { narinfo: mirror.publish_narinfo.as_str() },
         listen: Listen {
-            https: mirror.serving.tls.as_ref().map(|_| format!("0.0.0.0:{HTTPS_PORT}")),
-            http: format!("0.0.0.0:{HTTP_PORT}"),
-            agent: format!("0.0.0.0:{AGENT_PORT}"),
+            https: mirror.serving.tls.as_ref().map(|_| format!("[::]:{HTTPS_PORT}")),
+            http: format!("[::]:{HTTP_PORT}"),
+            agent: format!("[::]:{AGENT_PORT}"),
         },
         front_directory: FRONT_DIRECTORY,
     };
@@ -164,7 +164,7 @@ upstreams:
   contentAddressed: Refuse
 map: {url: 'http://maps.example:8080/v1/map/site', file: /etc/granary/map/map.json, pollSeconds: 2}
 publish: {narinfo: Never}
-listen: {http: '0.0.0.0:8080', agent: '0.0.0.0:8081'}
+listen: {http: '[::]:8080', agent: '[::]:8081'}
 frontDirectory: /run/granary/front
 ";
         let read = |text: &str| serde_yaml::from_str::<serde_json::Value>(text).unwrap();
@@ -222,7 +222,7 @@ serving: {tls: {secretName: cert}, clients: {requestsPerSecond: 50, trustedProxi
         assert_eq!(file["clients"], clients);
         let tls =
             serde_json::json!({"certificate": "/etc/granary/tls/tls.crt", "key": "/etc/granary/tls/tls.key"});
-        assert_eq!((&file["tls"], file["listen"]["https"].as_str()), (&tls, Some("0.0.0.0:8443")));
+        assert_eq!((&file["tls"], file["listen"]["https"].as_str()), (&tls, Some("[::]:8443")));
         let off = built("{pullThrough: {maxSize: 200Gi, enabled: false}}");
         assert!(!off.config_maps[0].data.as_ref().unwrap()["config.yaml"].contains("pullThrough"));
     }

@@ -11,6 +11,9 @@ use crate::mirror::{
     validate::{Holder, ValidatedMirror},
 };
 
+/// An address of each family that the cluster has.
+const FAMILIES: &str = "PreferDualStack";
+
 /// The address of one holder.
 pub(super) fn of_holder(mirror: &ValidatedMirror, holder: &Holder) -> Service {
     Service {
@@ -19,6 +22,7 @@ pub(super) fn of_holder(mirror: &ValidatedMirror, holder: &Holder) -> Service {
             type_: Some("ClusterIP".to_owned()),
             selector: Some(names::select_holder(&mirror.name, &holder.name)),
             ports: Some(clients(mirror).chain([port("agent", AGENT_PORT, "agent")]).collect()),
+            ip_family_policy: Some(FAMILIES.to_owned()),
             // Whoever asks for this holder wants this one: an answer from a pod that is just starting is better than none.
             publish_not_ready_addresses: Some(true),
             ..ServiceSpec::default()
@@ -34,6 +38,7 @@ pub(super) fn of_all(mirror: &ValidatedMirror) -> Service {
         spec: Some(ServiceSpec {
             type_: Some(mirror.serving.service_type.as_str().to_owned()),
             selector: Some(names::select_all(&mirror.name)),
+            ip_family_policy: Some(FAMILIES.to_owned()),
             ports: Some(clients(mirror).collect()),
             ..ServiceSpec::default()
         }),
@@ -71,6 +76,7 @@ mod tests {
             one.ports.iter().flatten().map(|port| (port.port, port.name.as_deref().unwrap())).collect();
         assert_eq!(ports, [(80, "http"), (8081, "agent")]);
         assert_eq!(one.type_.as_deref(), Some("ClusterIP"));
+        assert_eq!(one.ip_family_policy.as_deref(), Some("PreferDualStack"));
 
         let all = resources.service.spec.as_ref().unwrap();
         assert!(!all.selector.as_ref().unwrap().contains_key(names::MIRROR));

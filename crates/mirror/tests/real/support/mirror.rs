@@ -107,6 +107,21 @@ impl Mirror {
         Self { child, log, site }
     }
 
+    /// Below a shell that was told this about its limits, and without the right to raise them.
+    pub fn run_below(site: Site, config: &Path, limits: &str) -> Self {
+        let log = site.base.join("log");
+        let limits = if limits.is_empty() { "true" } else { limits };
+        let script =
+            format!("{limits} && exec setpriv --bounding-set -sys_resource --inh-caps -sys_resource \"$@\"");
+        let child = Command::new("sh")
+            .args(["-c", &script, "sh", env!("CARGO_BIN_EXE_granary-mirror"), "run", "--config"])
+            .arg(config)
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Self { child, log, site }
+    }
+
     pub fn url(&self) -> String {
         self.site.url()
     }
@@ -161,7 +176,7 @@ impl Mirror {
         self.child.wait().unwrap();
     }
 
-    fn pid(&self) -> Pid {
+    pub fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().try_into().unwrap())
     }
 
