@@ -2,6 +2,7 @@
 
 mod care;
 mod extras;
+mod proxy;
 mod serving;
 mod status;
 mod storage;
@@ -9,13 +10,16 @@ mod upstream;
 
 pub use care::{Push, Scrub, SecretKeyRef};
 pub use extras::{Extras, Listings};
+pub use proxy::Proxy;
 pub use serving::{
     Clients, MAX_CLIENTS, MAX_RATE, MIN_CONNECTIONS, Publish, PublishNarinfo, Service, ServiceType, Serving,
     Tls,
 };
 pub use status::{CacheMirrorPhase, CacheMirrorStatus, MirrorStatus, ObservedState};
 pub use storage::{Filesystem, PullThrough, Storage, VolumeClaim};
-pub use upstream::{ContentAddressed, CredentialsFormat, CredentialsSecretRef, MAX_CONNECTIONS, Upstream};
+pub use upstream::{
+    CaConfigMapRef, ContentAddressed, CredentialsFormat, CredentialsSecretRef, MAX_CONNECTIONS, Upstream,
+};
 
 use std::collections::BTreeMap;
 
@@ -90,6 +94,10 @@ pub struct CacheMirrorSpec {
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["url".into()]))]
     pub upstreams: Vec<Upstream>,
+
+    /// An HTTP proxy by which the upstreams, and the lists of channels, are asked for. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Proxy>,
 
     /// How much of the network the mirror may use.
     #[serde(default)]

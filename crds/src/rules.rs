@@ -41,13 +41,25 @@ pub const HOSTS: &str = r"self.all(h, h.matches(r'^[A-Za-z0-9]([A-Za-z0-9.-]*[A-
 pub const HOSTS_MESSAGE: &str =
     "not a host: write names such as cdn.example.org, without a scheme, a port or a path";
 
+/// The URL of an HTTP proxy.
+pub const PROXY_URL: &str = r"self.matches(r'^http://[A-Za-z0-9._-]+(:[0-9]{1,5})?$')";
+pub const PROXY_URL_MESSAGE: &str =
+    "not the URL of a proxy: write http://host:port, without a path, a user name or a password";
+
+/// A list of hosts that no proxy is asked for.
+pub const PROXY_EXCEPT: &str =
+    r"self.all(h, h.matches(r'^([*][.])?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$'))";
+pub const PROXY_EXCEPT_MESSAGE: &str = "not a host: write names such as minio.example.edu, minio:9000 or *.example.edu, without a scheme or a path";
+
 /// The name of a Kubernetes object.
 pub const OBJECT_NAME: &str = r"self.matches(r'^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')";
 pub const OBJECT_NAME_MESSAGE: &str = "not the name of an object: write lower case letters, digits, '-' and '.', beginning and ending with a letter or digit";
 
-/// A key of a Secret. It becomes the name of a file.
+/// A key of a Secret or a ConfigMap. It becomes the name of a file.
 pub const SECRET_KEY: &str = r"self.matches(r'^[A-Za-z0-9_-][A-Za-z0-9._-]*$')";
 pub const SECRET_KEY_MESSAGE: &str = "not a key of a Secret: write letters, digits, '.', '_' and '-'";
+
+pub const CONFIG_MAP_KEY_MESSAGE: &str = "not a key of a ConfigMap: write letters, digits, '.', '_' and '-'";
 
 /// A list of addresses and networks. The operator checks the numbers in them.
 pub const NETWORKS: &str = r"self.all(n, n.matches(r'^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$'))";
@@ -103,6 +115,20 @@ pub fn is_host_path(path: &str) -> bool {
 pub fn is_host(host: &str) -> bool {
     let ends = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
     all_of(host, b".-") && ends(host.bytes().next()) && ends(host.bytes().last())
+}
+
+/// Whether a URL can be that of a proxy: http, a host, maybe a port.
+#[must_use]
+pub fn is_proxy_url(url: &str) -> bool {
+    is_upstream_url(url) && url.strip_prefix("http://").is_some_and(|rest| !rest.contains('/'))
+}
+
+/// Whether a text names a host that no proxy is asked for: a name, maybe below `*.`, maybe with a port.
+#[must_use]
+pub fn is_proxy_except(text: &str) -> bool {
+    let text = text.strip_prefix("*.").unwrap_or(text);
+    let (host, port) = text.split_once(':').unwrap_or((text, "80"));
+    is_host(host) && port.parse::<u16>().is_ok() && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Whether a text is an address, or one with the length of its network's prefix.
@@ -197,6 +223,24 @@ mod tests {
             assert!(!is_host(bad) && !is_object_name(bad), "{bad}");
         }
         assert!(is_host("CDN") && !is_object_name("CDN"));
+    }
+
+    #[test]
+    fn proxies() {
+        for good in ["http://proxy", "http://proxy.example.edu:3128", "http://10.0.0.1:8080"] {
+            assert!(is_proxy_url(good), "{good}");
+        }
+        for bad in ["", "proxy:3128", "https://proxy", "http://proxy/", "http://u:p@proxy", "http://proxy:x"]
+        {
+            assert!(!is_proxy_url(bad), "{bad}");
+        }
+        for good in ["minio", "minio:9000", "*.example.edu", "*.example.edu:8080", "10.0.0.1"] {
+            assert!(is_proxy_except(good), "{good}");
+        }
+        for bad in ["", "*", "*.", "http://a", "a/b", "a:", "a:x", "a:65536", "a:+1", ".example.edu", "*.*.a"]
+        {
+            assert!(!is_proxy_except(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::setup::Session;
 use crate::{job, paths};
 
 /// Each package with a file that proves that it, or another package with the same programs, is there.
-const PACKAGES: [(&str, &str); 22] = [
+const PACKAGES: [(&str, &str); 23] = [
     ("busybox-static", "busybox"),
     ("conntrack", "conntrack"),
     ("containerd", "containerd"),
@@ -30,6 +30,7 @@ const PACKAGES: [(&str, &str); 22] = [
     ("procps", "sysctl"),
     ("runc", "runc"),
     ("socat", "socat"),
+    ("tinyproxy-bin", "tinyproxy"),
     ("util-linux", "nsenter"),
     ("wrk", "wrk"),
     ("xz-utils", "xz"),

@@ -3,6 +3,7 @@
 pub mod credentials;
 pub mod hosts;
 pub mod netrc;
+pub mod proxy;
 pub mod reach;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use url::Url;
 
 pub use credentials::{Credentials, CredentialsError};
 pub use hosts::{Host, HostError, Hosts};
+pub use proxy::{Proxy, ProxyError, Proxying};
 pub use reach::Reach;
 
 /// What a source may have of its own. The default is a public cache: no credentials, the system's authorities, as fast and
@@ -24,6 +26,8 @@ pub struct Access {
     pub hosts: Hosts,
     /// A file of PEM certificates: authorities that are trusted besides the system's.
     pub ca_file: Option<PathBuf>,
+    /// By whom it, and whatever it leads to, is asked.
+    pub proxy: Option<Proxy>,
     /// Most requests to it at once.
     pub connections: Option<usize>,
     /// Most bytes that are taken from it in a second.

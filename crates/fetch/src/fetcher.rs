@@ -28,7 +28,7 @@ use crate::rest::Rest;
 use crate::watch::{Asked, Running, Watch, Watched};
 use crate::{Expected, Fault, Growth, Limits, Source, Verified, backoff, narinfo};
 use answer::{Attempt, Class, classify};
-use clients::Clients;
+use clients::{Clients, Terms};
 use decoders::Decoders;
 use download::{Start, Target};
 use site::Site;
@@ -52,7 +52,7 @@ pub struct Fetcher(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// For sources without authorities of their own.
+    /// For sources without authorities or a proxy of their own.
     clients: Arc<Clients>,
     limits: Limits,
     connections: Semaphore,
@@ -74,7 +74,7 @@ impl Fetcher {
     /// The same, and `watch` is told what it does.
     pub fn watched(limits: Limits, watch: Arc<dyn Watch>) -> Result<Self, FetcherError> {
         Ok(Self(Arc::new(Shared {
-            clients: Arc::new(Clients::new(limits.connect, None, Vec::new())?),
+            clients: Arc::new(Clients::new(Terms { connect: limits.connect, ..Terms::default() })?),
             connections: Semaphore::new(limits.connections.max(1)),
             decoders: Decoders::new(limits.decoders),
             throttle: limits.bandwidth.map(Throttle::new),
@@ -91,7 +91,7 @@ impl Fetcher {
     pub fn with_limits(&self, limits: Limits) -> Result<Self, FetcherError> {
         let Shared { throttle, sites, watch, rests, .. } = &*self.0;
         Ok(Self(Arc::new(Shared {
-            clients: Arc::new(Clients::new(limits.connect, None, Vec::new())?),
+            clients: Arc::new(Clients::new(Terms { connect: limits.connect, ..Terms::default() })?),
             connections: Semaphore::new(limits.connections.max(1)),
             decoders: Decoders::new(limits.decoders),
             throttle: throttle.clone(),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use granary_fetch::access::Proxy;
 use granary_nix::StorePath;
 
 /// One mirror of Nix binary caches: pulls, verifies, publishes, and serves with nginx.
@@ -124,6 +125,9 @@ pub struct Carried {
     /// Added to those of the configuration
     #[arg(long = "public-key", value_name = "KEY")]
     pub public_keys: Vec<String>,
+    /// An HTTP proxy on the way to an http or https address: http://<host>:<port>. Without it, that of the configuration
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<Proxy>,
     /// Print no progress: only what could not be copied
     #[arg(long)]
     pub quiet: bool,

@@ -46,6 +46,11 @@ pub struct Upstream {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<CredentialsSecretRef>,
 
+    /// A ConfigMap in the namespace of the CacheMirror with PEM certificates of authorities that are trusted for this upstream besides
+    /// the system's. It is read again when it changes. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_config_map_ref: Option<CaConfigMapRef>,
+
     /// Other hosts that the upstream's NAR URLs and redirects may lead to, at most 16. Default: none are named; then NAR URLs stay at the
     /// upstream.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -72,6 +77,22 @@ pub enum ContentAddressed {
     Refuse,
     /// It counts when its content addresses to its store path.
     Accept,
+}
+
+/// One key of a ConfigMap.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CaConfigMapRef {
+    /// The ConfigMap's name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(rules::OBJECT_NAME).message(rules::OBJECT_NAME_MESSAGE))]
+    pub name: String,
+
+    /// The key in the ConfigMap. Default: ca.crt.
+    #[serde(default = "default_ca_key")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(rules::SECRET_KEY).message(rules::CONFIG_MAP_KEY_MESSAGE))]
+    pub key: String,
 }
 
 /// One key of a Secret, and how what it holds is used.
@@ -102,6 +123,10 @@ pub enum CredentialsFormat {
     Bearer,
     /// A netrc file.
     Netrc,
+}
+
+fn default_ca_key() -> String {
+    "ca.crt".to_owned()
 }
 
 fn default_priority() -> i32 {

@@ -21,7 +21,7 @@ use kube::Resource;
 pub use care::{Push, Scrub};
 pub use fault::Invalid;
 pub use serving::{Clients, Serving, Tls};
-pub use upstreams::{Credentials, Upstream};
+pub use upstreams::{Authorities, Credentials, Proxy, Upstream};
 
 use super::names::Labels;
 
@@ -38,6 +38,8 @@ pub struct ValidatedMirror {
     pub holders: Vec<Holder>,
     /// Where to pull from, in the order of the spec.
     pub upstreams: Vec<Upstream>,
+    /// By whom they are asked.
+    pub proxy: Option<Proxy>,
     /// The most bytes a second that a holder pulls.
     pub bandwidth: Option<u64>,
     /// The most that a holder keeps of what only clients asked for; `None`: nothing of it.
@@ -109,6 +111,7 @@ pub fn validate(object: &CacheMirror, map: Option<&MirrorMap>) -> Result<Validat
         organization: _,
         url,
         upstreams,
+        proxy,
         bandwidth: Bandwidth { pull },
         pull_through,
         push,
@@ -135,6 +138,7 @@ pub fn validate(object: &CacheMirror, map: Option<&MirrorMap>) -> Result<Validat
         check_url(url, *replicas, &mut faults);
     }
     let upstreams = upstreams::check(upstreams, &mut faults);
+    let proxy = proxy.as_ref().map(|proxy| upstreams::check_proxy(proxy, &mut faults));
     let bandwidth = check_size("spec.bandwidth.pull", pull.as_ref(), &mut faults);
     let pull_through = pull_through.as_ref().filter(|PullThrough { enabled, max_size: _ }| *enabled);
     let pull_through = pull_through.map(|PullThrough { enabled: _, max_size }| max_size);
@@ -164,6 +168,7 @@ pub fn validate(object: &CacheMirror, map: Option<&MirrorMap>) -> Result<Validat
         owner,
         holders,
         upstreams,
+        proxy,
         bandwidth,
         pull_through,
         storage,
@@ -327,6 +332,16 @@ mod tests {
                 "{upstreams: [{url: 'https://x', publicKeys: [K], credentialsSecretRef: {name: a, key: ../b}}]}",
                 "credentialsSecretRef.key is \"../b\"",
             ),
+            (
+                "{upstreams: [{url: 'https://x', publicKeys: [K], caConfigMapRef: {name: A_B}}]}",
+                "caConfigMapRef.name is \"A_B\"",
+            ),
+            (
+                "{upstreams: [{url: 'https://x', publicKeys: [K], caConfigMapRef: {name: a, key: ../b}}]}",
+                "caConfigMapRef.key is \"../b\"",
+            ),
+            ("{proxy: {url: 'https://proxy'}}", "spec.proxy.url: \"https://proxy\""),
+            ("{proxy: {url: 'http://proxy', except: ['http://a']}}", "spec.proxy.except: \"http://a\""),
             ("{bandwidth: {pull: fast}}", "spec.bandwidth.pull is \"fast\""),
             ("{pullThrough: {maxSize: '0'}}", "spec.pullThrough.maxSize is \"0\""),
             ("{scrub: {period: 2w}}", "spec.scrub.period is \"2w\""),

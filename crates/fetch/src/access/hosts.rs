@@ -145,7 +145,7 @@ pub fn shown(url: &Url) -> String {
 }
 
 impl Host {
-    fn is(&self, url: &Url) -> bool {
+    pub(super) fn is(&self, url: &Url) -> bool {
         let Self { name, below, port } = self;
         let ports = match port {
             Some(port) => url.port_or_known_default() == Some(*port),

@@ -15,7 +15,7 @@ use super::pace::Pace;
 use super::throttle::{self, Throttle};
 use super::{Fetcher, local_fault};
 use crate::access::hosts::Way;
-use crate::access::{Hosts, Reach, at};
+use crate::access::{Hosts, at};
 use crate::watch::{Asked, Outcome};
 use crate::{Fault, Limits, Source, SourceKind};
 
@@ -178,7 +178,10 @@ impl Fetcher {
                     return Err(Attempt::Last(answer::gave_up(&at(&url, way, answer::words(error)))));
                 }
                 Ok(Err(error)) => {
-                    return Err(Attempt::Again { why: at(&url, way, answer::words(error)), after: None });
+                    return Err(Attempt::Again {
+                        why: clients.words(at(&url, way, answer::words(error))),
+                        after: None,
+                    });
                 }
                 // Who said nothing for that long is not given another such time while others could be asked.
                 Err(_) => return Err(Attempt::Last(answer::silent(self.limits().silence))),
@@ -191,7 +194,7 @@ impl Fetcher {
                 }
                 return Ok(answer);
             };
-            let lead = source.access.hosts.lead(&source.url, &url, reach(&response), &location);
+            let lead = source.access.hosts.lead(&source.url, &url, clients.reach(&response), &location);
             (url, way) = lead.map_err(|error| Attempt::Last(answer::gave_up(&error.to_string())))?;
         }
         Err(Attempt::Last(answer::gave_up("more than 10 redirects")))
@@ -220,11 +223,6 @@ fn outcome<E>(answer: &Result<reqwest::Result<Response>, E>) -> Outcome {
         Ok(Err(_)) => Outcome::Unreachable,
         Err(_) => Outcome::Silent,
     }
-}
-
-/// How near to us the answer came from.
-pub(super) fn reach(response: &Response) -> Reach {
-    response.remote_addr().and_then(|peer| Reach::of(peer.ip())).unwrap_or(Reach::Public)
 }
 
 /// Where the answer sends us, if it does.

@@ -11,7 +11,7 @@ use granary_placement::report::RefusalReason;
 use reqwest::Certificate;
 use tokio::sync::Semaphore;
 
-use super::clients::Clients;
+use super::clients::{Clients, Terms};
 use super::throttle::Throttle;
 use crate::access::Access;
 use crate::{Fault, Source};
@@ -26,8 +26,8 @@ pub(super) struct Site {
     access: Access,
     pub(super) slots: Option<Arc<Semaphore>>,
     pub(super) throttle: Option<Arc<Throttle>>,
-    /// With the authorities of its `caFile`, as that was when it was last looked at.
-    clients: Mutex<Option<(Version, Arc<Clients>)>>,
+    /// With its proxy and the authorities of its `caFile`, as that was when it was last looked at.
+    clients: Mutex<Option<(Option<Version>, Arc<Clients>)>>,
 }
 
 /// What a changed file is told by.
@@ -49,25 +49,32 @@ impl Site {
         self.access == source.access
     }
 
-    /// The clients that trust the authorities in its `caFile`, which is read anew when it has changed; `usual` without one.
-    /// Blocks for a small file.
+    /// The clients that go by its proxy and trust the authorities in its `caFile`, which is read anew when it has changed;
+    /// `usual` without either. Blocks for a small file.
     pub(super) fn clients(&self, usual: &Arc<Clients>, connect: Duration) -> Result<Arc<Clients>, Fault> {
-        let Some(path) = &self.access.ca_file else { return Ok(Arc::clone(usual)) };
+        let Access { ca_file, proxy, .. } = &self.access;
+        if ca_file.is_none() && proxy.is_none() {
+            return Ok(Arc::clone(usual));
+        }
         let trouble = |problem: String| {
-            let message = format!("its caFile cannot be used: {}: {problem}", path.display());
+            let message = match ca_file {
+                Some(path) => format!("its caFile cannot be used: {}: {problem}", path.display()),
+                None => format!("its proxy cannot be used: {problem}"),
+            };
             Fault::new(RefusalReason::UpstreamUnreachable, message)
         };
-        let version = version(path).map_err(|error| trouble(error.to_string()))?;
+        let version =
+            ca_file.as_deref().map(version).transpose().map_err(|error| trouble(error.to_string()))?;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, clients)) = &*clients
             && *known == version
         {
             return Ok(Arc::clone(clients));
         }
-        let made = Arc::new(
-            Clients::new(connect, None, authorities(path).map_err(trouble)?)
-                .map_err(|error| trouble(super::answer::words(error)))?,
-        );
+        let authorities = ca_file.as_deref().map_or_else(|| Ok(Vec::new()), authorities).map_err(trouble)?;
+        let terms = Terms { connect, silence: None, authorities, proxy: proxy.clone() };
+        let made = Clients::new(terms).map_err(|error| trouble(super::answer::words(error)))?;
+        let made = Arc::new(made);
         *clients = Some((version, Arc::clone(&made)));
         Ok(made)
     }

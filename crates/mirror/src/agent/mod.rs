@@ -137,7 +137,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let keeper = keeper(&config, &tree, fetcher.clone(), &metrics);
     let extras = extras::Extras::new(Arc::clone(&keeper), config.name.clone(), map.clone());
     let channels = open_channels(&config, &tree, fetcher, &wants).await?;
-    let followed = Arc::new(Followed::new(Arc::clone(&tree), WebClient::new(&config.limits)?));
+    let followed = Followed::new(Arc::clone(&tree), WebClient::by(&config.limits, config.proxy.as_ref())?);
+    let followed = Arc::new(followed);
     let every = look_every(&config);
     let wakes = scrub::Wakes::default();
     tasks.spawn(channels::run(Arc::clone(&channels), &config, Arc::clone(&watcher), &wakes, stop.clone()));
@@ -256,7 +257,7 @@ async fn open_channels(
     wants: &Arc<Wants>,
 ) -> Result<Arc<Channels>, AgentError> {
     let (config, tree, wants) = (Arc::clone(config), Arc::clone(tree), Arc::clone(wants));
-    let client = WebClient::new(&config.limits)?;
+    let client = WebClient::by(&config.limits, config.proxy.as_ref())?;
     let syncer = Syncer::new(Arc::clone(&tree), fetcher);
     let open = move || Channels::open(&config.channels, tree, client, syncer, &config.upstreams, wants);
     Ok(Arc::new(tokio::task::spawn_blocking(open).await?))

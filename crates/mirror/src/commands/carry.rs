@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use granary_fetch::access::Proxy;
 use granary_fetch::{Fetcher, Limits, Source, SourceKind};
 use granary_nix::{CacheInfo, StorePath, Trust};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ pub(super) async fn export(args: Export, stop: CancellationToken) -> Result<Exit
     let (trusted, wants) = (trusted(config.as_ref(), &what)?, wants(config.as_ref()));
     let origin = match (config, from) {
         (Some(config), _) => Origin::Directory(config.directory),
-        (None, from) => origin(&from.unwrap_or_default(), &trusted, limits)?,
+        (None, from) => origin(&from.unwrap_or_default(), &trusted, limits, what.proxy.clone())?,
     };
     let to = std::path::absolute(to)?;
     apart(&origin, &to)?;
@@ -34,7 +35,7 @@ pub(super) async fn import(args: Import, stop: CancellationToken) -> Result<Exit
     let Import { from, config, to, what } = args;
     let config = config.map(|file| Config::load(&file)).transpose()?;
     let (trusted, wants) = (trusted(config.as_ref(), &what)?, wants(config.as_ref()));
-    let origin = origin(&from, &trusted, limits(config.as_ref()))?;
+    let origin = origin(&from, &trusted, limits(config.as_ref()), proxy(config.as_ref(), &from, &what))?;
     let (to, info) = match config {
         Some(config) => (config.directory, Some(config.cache_info)),
         None => (std::path::absolute(to.unwrap_or_default())?, None),
@@ -61,6 +62,12 @@ fn limits(config: Option<&Config>) -> Limits {
     config.map(|config| config.limits.clone()).unwrap_or_default()
 }
 
+/// The proxy of the command line, or that of the configuration.
+fn proxy(config: Option<&Config>, from: &str, what: &Carried) -> Option<Proxy> {
+    let configured = || config?.proxy.as_ref()?.of_source(&from.parse().ok()?).cloned();
+    what.proxy.clone().or_else(configured)
+}
+
 /// The files beside artifacts that the mirror keeps; without a mirror all of them.
 fn wants(config: Option<&Config>) -> Extras {
     config.map(|config| config.extras).unwrap_or_default()
@@ -73,11 +80,12 @@ fn trusted(config: Option<&Config>, what: &Carried) -> Result<Trust, CommandErro
 }
 
 /// A directory, also as `file://`; or a cache behind HTTP.
-fn origin(from: &str, trusted: &Trust, limits: Limits) -> Result<Origin, CommandError> {
+fn origin(from: &str, trusted: &Trust, limits: Limits, proxy: Option<Proxy>) -> Result<Origin, CommandError> {
     if from.starts_with("http://") || from.starts_with("https://") {
         let problem = |problem: String| CommandError::From { from: from.into(), problem };
         let url = from.parse().map_err(|error: granary_nix::BaseUrlError| problem(error.to_string()))?;
-        let source = Source::new(url, trusted, 0, SourceKind::Upstream);
+        let mut source = Source::new(url, trusted, 0, SourceKind::Upstream);
+        source.access.proxy = proxy;
         let fetcher = Fetcher::new(limits).map_err(AgentError::from)?;
         let runtime = tokio::runtime::Handle::current();
         return Ok(Origin::Cache { source: Box::new(source), fetcher, runtime });
@@ -118,7 +126,7 @@ async fn run(
     stop: CancellationToken,
     open: impl FnOnce() -> Result<Target, CommandError> + Send + 'static,
 ) -> Result<ExitCode, CommandError> {
-    let Carried { store_paths, public_keys: _, quiet } = what;
+    let Carried { store_paths, public_keys: _, proxy: _, quiet } = what;
     let carry = move || {
         let target = open()?;
         let watch = Watch(Progress::new(quiet));

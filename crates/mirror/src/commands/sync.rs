@@ -33,8 +33,8 @@ pub(super) async fn sync(
     let map = map(&config).await?;
     let fetcher = Fetcher::new(config.limits.clone()).map_err(AgentError::from)?;
     let tree = Arc::new(tree);
-    let followed =
-        Followed::new(Arc::clone(&tree), WebClient::new(&config.limits).map_err(AgentError::from)?);
+    let client = WebClient::by(&config.limits, config.proxy.as_ref()).map_err(AgentError::from)?;
+    let followed = Followed::new(Arc::clone(&tree), client);
     let task = || job::task(&config, map.as_deref(), &followed);
     let no_map = || CommandError::NoMap("nothing found".into());
     // Which channels there are, then what they list.
@@ -75,7 +75,7 @@ pub(super) async fn sync(
 
 /// The channels of the file itself.
 fn channels(config: &Config, tree: &Arc<Tree>, fetcher: Fetcher) -> Result<Channels, CommandError> {
-    let client = WebClient::new(&config.limits).map_err(AgentError::from)?;
+    let client = WebClient::by(&config.limits, config.proxy.as_ref()).map_err(AgentError::from)?;
     let (syncer, wants) = (Syncer::new(Arc::clone(tree), fetcher), Arc::<Wants>::default());
     let Config { channels, upstreams, .. } = config;
     Ok(Channels::open(channels, Arc::clone(tree), client, syncer, upstreams, wants))

@@ -29,6 +29,7 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
         name,
         directory,
         upstreams,
+        proxy,
         store_paths,
         map,
         channels,
@@ -49,6 +50,7 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
         extras,
     } = raw;
     let directory = path("directory", &directory)?;
+    let proxy = proxy.as_ref().map(super::proxy::check).transpose()?;
     let front_directory = match front_directory {
         Some(text) => path("frontDirectory", &text)?,
         None => directory.join(".granary/front"),
@@ -65,7 +67,8 @@ pub(super) fn check(raw: Raw) -> Checked<Config> {
     Ok(Config {
         name: parsed("name", &name, "use lower-case letters, digits and dashes")?,
         directory,
-        upstreams: check_upstreams(upstreams)?,
+        upstreams: check_upstreams(upstreams, proxy.as_ref())?,
+        proxy,
         wanted: check_wanted(store_paths, map, pull_through.is_some() || !channels.is_empty())?,
         channels: check_channels(&channels)?,
         pull_through: pull_through.as_ref().map(check_pull_through).transpose()?,

@@ -6,6 +6,7 @@ mod check;
 mod clients;
 pub mod duration;
 mod extras;
+mod proxy;
 mod pull_through;
 mod push;
 mod raw;
@@ -19,6 +20,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use granary_fetch::access::Proxying;
 use granary_fetch::{Limits, Source};
 use granary_nix::{CacheInfo, StorePath, Trust};
 use granary_placement::MirrorName;
@@ -47,6 +49,8 @@ pub struct Config {
     pub directory: PathBuf,
     /// Where artifacts come from, in order of priority.
     pub upstreams: Vec<Source>,
+    /// How the lists of channels are asked for; each upstream has its own.
+    pub proxy: Option<Proxying>,
     /// What is to be kept.
     pub wanted: Wanted,
     /// Channels whose revisions are kept too.

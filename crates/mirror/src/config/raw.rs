@@ -6,6 +6,7 @@ use super::Extras;
 use super::capacity::RawCapacity;
 use super::channels::RawChannel;
 use super::clients::RawClients;
+use super::proxy::RawProxy;
 use super::pull_through::RawPullThrough;
 use super::retention::RawRetention;
 use super::scrub::RawScrub;
@@ -21,6 +22,7 @@ pub(super) struct Raw {
     pub name: String,
     pub directory: String,
     pub upstreams: Vec<RawUpstream>,
+    pub proxy: Option<RawProxy>,
     pub store_paths: Option<Vec<String>>,
     pub map: Option<RawMap>,
     #[serde(default)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use granary_fetch::access::{Access, Credentials, Host, Hosts};
+use granary_fetch::access::{Access, Credentials, Host, Hosts, Proxying};
 use granary_fetch::source::order;
 use granary_fetch::{Source, SourceKind};
 use granary_nix::{BaseUrl, PublicKey, PublicKeys, TrustRule};
@@ -53,7 +53,7 @@ struct RawCredentials {
     netrc_file: Option<String>,
 }
 
-pub(super) fn check_upstreams(raw: Vec<RawUpstream>) -> Checked<Vec<Source>> {
+pub(super) fn check_upstreams(raw: Vec<RawUpstream>, proxying: Option<&Proxying>) -> Checked<Vec<Source>> {
     if raw.is_empty() {
         return Err(field("upstreams", "name at least one binary cache to pull from, with its publicKeys"));
     }
@@ -63,7 +63,8 @@ pub(super) fn check_upstreams(raw: Vec<RawUpstream>) -> Checked<Vec<Source>> {
     let mut seen = BTreeSet::new();
     let mut upstreams = Vec::with_capacity(raw.len());
     for (index, upstream) in raw.into_iter().enumerate() {
-        let source = check_upstream(&format!("upstreams[{index}]"), upstream)?;
+        let mut source = check_upstream(&format!("upstreams[{index}]"), upstream)?;
+        source.access.proxy = proxying.and_then(|proxying| proxying.of_source(&source.url)).cloned();
         if !seen.insert(source.url.to_string()) {
             let problem = format!("{} is there twice; give it all its publicKeys in one entry", source.url);
             return Err(field(format!("upstreams[{index}].url"), problem));
@@ -113,6 +114,7 @@ fn check_upstream(name: &str, raw: RawUpstream) -> Checked<Source> {
         credentials: credentials.map(|raw| check_credentials(&at("credentials"), raw)).transpose()?,
         hosts: check_hosts(&at("allowedHosts"), allowed_hosts)?,
         ca_file: ca_file.map(|file| path(&at("caFile"), &file)).transpose()?,
+        proxy: None,
         connections,
         bandwidth: check_bandwidth(&at("bandwidth"), bandwidth)?,
     };
@@ -132,14 +134,18 @@ fn check_credentials(name: &str, raw: RawCredentials) -> Checked<Credentials> {
 }
 
 fn check_hosts(name: &str, raw: Option<Vec<String>>) -> Checked<Hosts> {
-    let Some(raw) = raw else { return Ok(Hosts::Usual) };
+    raw.map_or(Ok(Hosts::Usual), |raw| hosts(name, &raw).map(Hosts::Only))
+}
+
+/// A list of hosts.
+pub(super) fn hosts(name: &str, raw: &[String]) -> Checked<Vec<Host>> {
     if raw.len() > MAX_HOSTS {
         return Err(field(name, format!("{} are too many; {MAX_HOSTS} are allowed", raw.len())));
     }
     let host = |(number, text): (usize, &String)| {
         parsed::<Host>(&format!("{name}[{number}]"), text, "a URL or a path does not belong there")
     };
-    raw.iter().enumerate().map(host).collect::<Checked<_>>().map(Hosts::Only)
+    raw.iter().enumerate().map(host).collect()
 }
 
 /// Bytes a second, if there is a limit.
@@ -199,7 +205,8 @@ mod tests {
         )
         .unwrap();
         let Source { url: _, trust, priority, kind, access } = source;
-        let Access { credentials, hosts, ca_file, connections, bandwidth } = access;
+        let Access { credentials, hosts, ca_file, proxy, connections, bandwidth } = access;
+        assert_eq!(proxy, None);
         assert_eq!((priority, kind), (7, SourceKind::Upstream));
         assert_eq!((trust.rules()[0].signatures, trust.rules()[0].content_addressed), (2, true));
         assert_eq!(credentials, Some(Credentials::Netrc("/run/netrc".into())));

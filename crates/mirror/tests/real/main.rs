@@ -15,6 +15,7 @@ mod lan;
 mod limits;
 mod machine;
 mod narinfos;
+mod proxy;
 mod push;
 mod push_beside;
 mod readonly;

@@ -12,12 +12,12 @@ use super::support::{
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// Certificates for 127.0.0.1 by an authority of the test's own.
-struct Authority {
+pub struct Authority {
     folder: PathBuf,
 }
 
 impl Authority {
-    fn new(base: &Path) -> Self {
+    pub fn new(base: &Path) -> Self {
         let folder = base.join("authority");
         std::fs::create_dir(&folder).unwrap();
         let this = Self { folder };
@@ -35,12 +35,12 @@ impl Authority {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn bundle(&self) -> PathBuf {
+    pub fn bundle(&self) -> PathBuf {
         self.folder.join("ca.crt")
     }
 
     /// A certificate and its key, PEM.
-    fn issue(&self, name: &str) -> (Vec<u8>, Vec<u8>) {
+    pub fn issue(&self, name: &str) -> (Vec<u8>, Vec<u8>) {
         let (request, key, certificate) =
             (format!("{name}.csr"), format!("{name}.key"), format!("{name}.crt"));
         std::fs::write(self.folder.join("extensions"), "subjectAltName=IP:127.0.0.1\n").unwrap();

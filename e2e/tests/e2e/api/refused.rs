@@ -81,6 +81,18 @@ pub fn mirrors() -> Vec<Bad> {
             json!({"serving": {"clients": {"trustedProxies": ["proxy"]}}}),
             "not an address or a network: write for example",
         ),
+        spec("proxy-scheme", json!({"proxy": {"url": "https://proxy:3128"}}), "not the URL of a proxy"),
+        spec("proxy-password", json!({"proxy": {"url": "http://u:p@proxy:3128"}}), "not the URL of a proxy"),
+        spec(
+            "proxy-except",
+            json!({"proxy": {"url": "http://proxy:3128", "except": ["http://minio"]}}),
+            "not a host: write names such as minio.example.edu",
+        ),
+        spec(
+            "authorities",
+            json!({"upstreams": [{"url": "https://a", "publicKeys": [KEY], "caConfigMapRef": {"name": "a", "key": "../b"}}]}),
+            "not a key of a ConfigMap",
+        ),
         spec(
             "connections",
             json!({"serving": {"clients": {"maxConnections": 1}}}),

@@ -6,8 +6,8 @@ use granary_crds::cache_mirror::{self, CredentialsFormat};
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use form::{
-    Capacity, Clients, Config, Credentials, Extras, Limits, Listen, Map, Publish, PullThrough, Push, Scrub,
-    Tls, Upstream,
+    Capacity, Clients, Config, Credentials, Extras, Limits, Listen, Map, Proxy, Publish, PullThrough, Push,
+    Scrub, Tls, Upstream,
 };
 
 use super::{AGENT_PORT, HTTP_PORT, HTTPS_PORT, Settings, of_holder};
@@ -36,6 +36,11 @@ pub(super) const CERTIFICATE_FILE: &str = "tls/tls.crt";
 /// Where its key is, below the configuration.
 pub(super) const KEY_FILE: &str = "tls/tls.key";
 
+/// Where the authorities of the upstream with this place in the spec are, below the configuration.
+pub(super) fn authorities_file(number: usize) -> String {
+    format!("authorities/{number}")
+}
+
 /// Where the credentials of the upstream with this place in the spec are, below the configuration.
 pub(super) fn credentials_file(number: usize) -> String {
     format!("credentials/{number}")
@@ -56,6 +61,7 @@ pub(super) fn build(
         directory: DATA_DIRECTORY,
         url: holder.url.as_deref(),
         upstreams: upstreams.map(upstream).collect(),
+        proxy: mirror.proxy.as_ref().map(|validate::Proxy { url, except }| Proxy { url, except }),
         limits: Limits { bandwidth: mirror.bandwidth },
         pull_through: mirror.pull_through.map(|max_size| PullThrough { max_size }),
         capacity: mirror.keep_free.map(|keep_free| Capacity { keep_free }),
@@ -121,6 +127,7 @@ fn upstream((number, upstream): (usize, &validate::Upstream)) -> Upstream<'_> {
         signatures,
         content_addressed,
         credentials,
+        authorities,
         allowed_hosts,
         bandwidth,
         connections,
@@ -138,6 +145,7 @@ fn upstream((number, upstream): (usize, &validate::Upstream)) -> Upstream<'_> {
                 CredentialsFormat::Netrc => Credentials::NetrcFile(file),
             }
         }),
+        ca_file: authorities.as_ref().map(|_| format!("{CONFIG_DIRECTORY}/{}", authorities_file(number))),
         allowed_hosts,
         bandwidth: *bandwidth,
         connections: *connections,
@@ -180,9 +188,11 @@ upstreams:
   publicKeys: [K]
   contentAddressed: Accept
   credentialsSecretRef: {name: robot, format: Netrc}
+  caConfigMapRef: {name: site-ca}
   allowedHosts: [cdn.example]
   bandwidth: 5Mi
   connections: 2
+proxy: {url: 'http://proxy:3128', except: [minio]}
 bandwidth: {pull: 50Mi}
 pullThrough: {maxSize: 200G}
 scrub: {period: 2d}
@@ -202,6 +212,7 @@ serving: {tls: {secretName: cert}, clients: {requestsPerSecond: 50, trustedProxi
   signatures: 1
   contentAddressed: Accept
   credentials: {netrcFile: /etc/granary/credentials/1}
+  caFile: /etc/granary/authorities/1
   allowedHosts: [cdn.example]
   bandwidth: 5242880
   connections: 2
@@ -209,6 +220,7 @@ serving: {tls: {secretName: cert}, clients: {requestsPerSecond: 50, trustedProxi
         let key = file["upstreams"][0]["publicKeys"][0].as_str().unwrap();
         let expected = expected.replace("[K]", &format!("['{key}']"));
         assert_eq!(file["upstreams"], serde_yaml::from_str::<serde_json::Value>(&expected).unwrap());
+        assert_eq!(file["proxy"], serde_json::json!({"url": "http://proxy:3128", "except": ["minio"]}));
         assert_eq!(file["limits"]["bandwidth"], 50 << 20);
         assert_eq!(file["pullThrough"]["maxSize"], 200_000_000_000_u64);
         assert_eq!(file["capacity"]["keepFree"], 3_u64 << 30);

@@ -55,6 +55,16 @@ pub enum Invalid {
         /// What it is.
         value: String,
     },
+    /// The URL of the proxy.
+    #[error(
+        "spec.proxy.url: {0:?} is no proxy: write http://host:port, without a path, a user name or a password"
+    )]
+    Proxy(String),
+    /// A host that no proxy is asked for.
+    #[error(
+        "spec.proxy.except: {0:?} is no host: write for example minio.example.edu, minio:9000 or *.example.edu"
+    )]
+    ProxyExcept(String),
     /// An upstream named twice.
     #[error("spec.upstreams names {0} twice: remove one")]
     RepeatedUpstream(String),
@@ -112,6 +122,16 @@ pub enum Invalid {
         "{field} is {value:?}: write the name of a Secret, or of a key in it, in the namespace of the CacheMirror"
     )]
     SecretRef {
+        /// The field.
+        field: &'static str,
+        /// What it is.
+        value: String,
+    },
+    /// A reference to a ConfigMap that cannot be followed.
+    #[error(
+        "{field} is {value:?}: write the name of a ConfigMap, or of a key in it, in the namespace of the CacheMirror"
+    )]
+    ConfigMapRef {
         /// The field.
         field: &'static str,
         /// What it is.

@@ -2,8 +2,10 @@
 
 use granary_crds::{
     Size,
-    cache_mirror::{self, ContentAddressed, CredentialsFormat, CredentialsSecretRef, MAX_CONNECTIONS},
-    is_host, is_object_name, is_public_key, is_secret_key, is_upstream_url,
+    cache_mirror::{
+        self, CaConfigMapRef, ContentAddressed, CredentialsFormat, CredentialsSecretRef, MAX_CONNECTIONS,
+    },
+    is_host, is_object_name, is_proxy_except, is_proxy_url, is_public_key, is_secret_key, is_upstream_url,
 };
 
 use super::{Invalid, check_size};
@@ -23,12 +25,23 @@ pub struct Upstream {
     pub content_addressed: ContentAddressed,
     /// What it asks for.
     pub credentials: Option<Credentials>,
+    /// Who is trusted besides the system's authorities.
+    pub authorities: Option<Authorities>,
     /// Other hosts that it may lead to.
     pub allowed_hosts: Vec<String>,
     /// The most bytes a second.
     pub bandwidth: Option<u64>,
     /// The most transfers at once.
     pub connections: Option<u16>,
+}
+
+/// A key of a ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorities {
+    /// The ConfigMap.
+    pub config_map: String,
+    /// The key in it.
+    pub key: String,
 }
 
 /// A key of a Secret.
@@ -40,6 +53,26 @@ pub struct Credentials {
     pub key: String,
     /// What it holds.
     pub format: CredentialsFormat,
+}
+
+/// An HTTP proxy on the way to upstreams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// Its URL.
+    pub url: String,
+    /// Hosts that are asked directly.
+    pub except: Vec<String>,
+}
+
+pub(super) fn check_proxy(proxy: &cache_mirror::Proxy, faults: &mut Vec<Invalid>) -> Proxy {
+    let cache_mirror::Proxy { url, except } = proxy;
+    if !is_proxy_url(url) {
+        faults.push(Invalid::Proxy(url.clone()));
+    }
+    for host in except.iter().filter(|host| !is_proxy_except(host)) {
+        faults.push(Invalid::ProxyExcept(host.clone()));
+    }
+    Proxy { url: url.clone(), except: except.clone() }
 }
 
 pub(super) fn check(upstreams: &[cache_mirror::Upstream], faults: &mut Vec<Invalid>) -> Vec<Upstream> {
@@ -64,6 +97,7 @@ fn one(upstream: &cache_mirror::Upstream, faults: &mut Vec<Invalid>) -> Upstream
         content_addressed,
         priority,
         credentials_secret_ref,
+        ca_config_map_ref,
         allowed_hosts,
         bandwidth,
         connections,
@@ -104,6 +138,7 @@ fn one(upstream: &cache_mirror::Upstream, faults: &mut Vec<Invalid>) -> Upstream
         signatures: checked_signatures.unwrap_or(1),
         content_addressed: *content_addressed,
         credentials: credentials_secret_ref.as_ref().map(|reference| credentials(reference, faults)),
+        authorities: ca_config_map_ref.as_ref().map(|reference| authorities(reference, faults)),
         allowed_hosts: allowed_hosts.clone(),
         bandwidth: rate(bandwidth.as_ref(), faults),
         connections: checked_connections,
@@ -112,6 +147,19 @@ fn one(upstream: &cache_mirror::Upstream, faults: &mut Vec<Invalid>) -> Upstream
 
 fn rate(bandwidth: Option<&Size>, faults: &mut Vec<Invalid>) -> Option<u64> {
     check_size("spec.upstreams[].bandwidth", bandwidth, faults)
+}
+
+fn authorities(reference: &CaConfigMapRef, faults: &mut Vec<Invalid>) -> Authorities {
+    let CaConfigMapRef { name, key } = reference;
+    if !is_object_name(name) {
+        let field = "spec.upstreams[].caConfigMapRef.name";
+        faults.push(Invalid::ConfigMapRef { field, value: name.clone() });
+    }
+    if !is_secret_key(key) {
+        let field = "spec.upstreams[].caConfigMapRef.key";
+        faults.push(Invalid::ConfigMapRef { field, value: key.clone() });
+    }
+    Authorities { config_map: name.clone(), key: key.clone() }
 }
 
 fn credentials(reference: &CredentialsSecretRef, faults: &mut Vec<Invalid>) -> Credentials {

@@ -10,6 +10,8 @@ pub(super) struct Config<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) url: Option<&'a str>,
     pub(super) upstreams: Vec<Upstream<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) proxy: Option<Proxy<'a>>,
     #[serde(skip_serializing_if = "Limits::is_empty")]
     pub(super) limits: Limits,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,12 +44,21 @@ pub(super) struct Upstream<'a> {
     pub(super) content_addressed: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) credentials: Option<Credentials>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ca_file: Option<String>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub(super) allowed_hosts: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) bandwidth: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) connections: Option<u16>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Proxy<'a> {
+    pub(super) url: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub(super) except: &'a [String],
 }
 
 /// Where the agent reads what an upstream asks for.

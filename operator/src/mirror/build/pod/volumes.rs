@@ -10,9 +10,9 @@ use crate::{
     mirror::{
         build::config_map::{
             CERTIFICATE_FILE, CONFIG_DIRECTORY, CONFIG_FILE, DATA_DIRECTORY, KEY_FILE, MAP_FILE,
-            RUN_DIRECTORY, TOKENS_FILE, credentials_file,
+            RUN_DIRECTORY, TOKENS_FILE, authorities_file, credentials_file,
         },
-        validate::{Credentials, Disk, Holder, Push, Tls, ValidatedMirror},
+        validate::{Authorities, Credentials, Disk, Holder, Push, Tls, ValidatedMirror},
     },
 };
 
@@ -57,24 +57,17 @@ pub(super) fn working() -> [VolumeMount; 2] {
 /// The holder's configuration, the mirror map and the upstreams' credentials in one volume: a second one could not be mounted below the
 /// first, which is read-only.
 fn config(mirror: &ValidatedMirror, holder: &Holder) -> Volume {
-    let source = |name: &str, key: &str, path: &str, optional: bool| VolumeProjection {
-        config_map: Some(ConfigMapProjection {
-            name: name.to_owned(),
-            items: Some(vec![KeyToPath { key: key.to_owned(), path: path.to_owned(), mode: None }]),
-            optional: Some(optional),
-        }),
-        ..VolumeProjection::default()
-    };
     Volume {
         name: CONFIG.to_owned(),
         projected: Some(ProjectedVolumeSource {
             sources: Some(
                 [
-                    source(holder.name.as_str(), CONFIG_FILE, CONFIG_FILE, false),
-                    source(map::CONFIG_MAP, map::KEY, MAP_FILE, true),
+                    from_config_map(holder.name.as_str(), CONFIG_FILE, CONFIG_FILE, false),
+                    from_config_map(map::CONFIG_MAP, map::KEY, MAP_FILE, true),
                 ]
                 .into_iter()
                 .chain(credentials(mirror))
+                .chain(authorities(mirror))
                 .chain(tokens(mirror))
                 .chain(certificate(mirror))
                 .collect(),
@@ -92,6 +85,13 @@ fn credentials(mirror: &ValidatedMirror) -> impl Iterator<Item = VolumeProjectio
     })
 }
 
+fn authorities(mirror: &ValidatedMirror) -> impl Iterator<Item = VolumeProjection> {
+    mirror.upstreams.iter().enumerate().filter_map(|(number, upstream)| {
+        let Authorities { config_map, key } = upstream.authorities.as_ref()?;
+        Some(from_config_map(config_map, key, &authorities_file(number), true))
+    })
+}
+
 fn tokens(mirror: &ValidatedMirror) -> Option<VolumeProjection> {
     let Push { secret, key, max_size: _, public_keys: _ } = mirror.push.as_ref()?;
     Some(from_secret(secret, &[(key, TOKENS_FILE)]))
@@ -101,6 +101,17 @@ fn tokens(mirror: &ValidatedMirror) -> Option<VolumeProjection> {
 fn certificate(mirror: &ValidatedMirror) -> Option<VolumeProjection> {
     let Tls { secret, host_port: _ } = mirror.serving.tls.as_ref()?;
     Some(from_secret(secret, &[("tls.crt", CERTIFICATE_FILE), ("tls.key", KEY_FILE)]))
+}
+
+fn from_config_map(name: &str, key: &str, path: &str, optional: bool) -> VolumeProjection {
+    VolumeProjection {
+        config_map: Some(ConfigMapProjection {
+            name: name.to_owned(),
+            items: Some(vec![KeyToPath { key: key.to_owned(), path: path.to_owned(), mode: None }]),
+            optional: Some(optional),
+        }),
+        ..VolumeProjection::default()
+    }
 }
 
 /// A Secret that is not there does not keep the pod from serving: the agent tells what it cannot do without it.
@@ -139,7 +150,7 @@ mod tests {
         let change = "
 upstreams:
 - {url: 'https://a', publicKeys: [K]}
-- {url: 'https://b', publicKeys: [K], credentialsSecretRef: {name: robot}}
+- {url: 'https://b', publicKeys: [K], credentialsSecretRef: {name: robot}, caConfigMapRef: {name: site-ca}}
 push: {tokenSecretRef: {name: robots, key: all}, maxSize: 1Gi, publicKeys: [K], allowPlainHttp: true}
 serving: {tls: {secretName: cert}}
 ";
@@ -157,5 +168,10 @@ serving: {tls: {secretName: cert}}
         let items = secrets[2].items.as_ref().unwrap();
         let items: Vec<_> = items.iter().map(|item| (item.key.as_str(), item.path.as_str())).collect();
         assert_eq!(items, [("tls.crt", "tls/tls.crt"), ("tls.key", "tls/tls.key")]);
+        let mut authorities = sources.iter().filter_map(|source| source.config_map.as_ref());
+        let authorities = authorities.find(|map| map.name == "site-ca").unwrap();
+        assert_eq!(authorities.optional, Some(true));
+        let item = &authorities.items.as_ref().unwrap()[0];
+        assert_eq!((item.key.as_str(), item.path.as_str()), ("ca.crt", "authorities/1"));
     }
 }
