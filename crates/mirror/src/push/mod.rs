@@ -43,7 +43,7 @@ use tracing::{info, warn};
 
 use crate::extras::Keeper;
 use crate::journal;
-use crate::refusals::{Bad, Refusals};
+use crate::refusals::{Origin, Refusals};
 use crate::tree::{Tree, TreeError};
 use beside::Taken;
 use incoming::Incoming;
@@ -245,7 +245,7 @@ impl Push {
         if let Some(Fault { reason, message }) = refused.fault() {
             let (reason, message) = (*reason, message.clone());
             let refusal = Refusal { store_path: path, reason, message, source: source(who) };
-            self.refusals.refuse(hash, Bad::Nar, refusal, took);
+            self.refusals.refuse(Origin::Push, hash, refusal, took);
         } else {
             let reason = refused.reason().label();
             journal::refused(path, reason, refused.message(), &source(who), took, false);
