@@ -105,16 +105,6 @@ pub fn is_host(host: &str) -> bool {
     all_of(host, b".-") && ends(host.bytes().next()) && ends(host.bytes().last())
 }
 
-/// Whether a text is an address, or one with the length of its network's prefix.
-#[must_use]
-pub fn is_network(text: &str) -> bool {
-    let (address, prefix) =
-        text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-    let Ok(address) = address.parse::<std::net::IpAddr>() else { return false };
-    let bits = if address.is_ipv4() { 32 } else { 128 };
-    prefix.is_none_or(|prefix| prefix.parse::<u8>().is_ok_and(|prefix| prefix <= bits))
-}
-
 /// Whether a text can be the name of a Kubernetes object.
 #[must_use]
 pub fn is_object_name(name: &str) -> bool {
@@ -197,16 +187,6 @@ mod tests {
             assert!(!is_host(bad) && !is_object_name(bad), "{bad}");
         }
         assert!(is_host("CDN") && !is_object_name("CDN"));
-    }
-
-    #[test]
-    fn networks() {
-        for good in ["10.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"] {
-            assert!(is_network(good), "{good}");
-        }
-        for bad in ["", "proxy", "10.0.0", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/8/8", "fd00::/129"] {
-            assert!(!is_network(bad), "{bad}");
-        }
     }
 
     #[test]
