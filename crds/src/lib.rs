@@ -19,8 +19,8 @@ pub use condition::{Condition, find_condition, set_condition};
 pub use duration::{Duration, InvalidDuration};
 pub use replication_policy::{ReplicationPolicy, ReplicationPolicySpec, ReplicationPolicyStatus};
 pub use rules::{
-    is_host, is_host_path, is_network, is_object_name, is_proxy_except, is_proxy_url, is_public_key,
-    is_public_url, is_secret_key, is_store_path, is_upstream_url,
+    is_host, is_host_path, is_object_name, is_proxy_except, is_proxy_url, is_public_key, is_public_url,
+    is_secret_key, is_store_path, is_upstream_url,
 };
 pub use size::{InvalidSize, Size};
 

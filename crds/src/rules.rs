@@ -131,16 +131,6 @@ pub fn is_proxy_except(text: &str) -> bool {
     is_host(host) && port.parse::<u16>().is_ok() && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether a text is an address, or one with the length of its network's prefix.
-#[must_use]
-pub fn is_network(text: &str) -> bool {
-    let (address, prefix) =
-        text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-    let Ok(address) = address.parse::<std::net::IpAddr>() else { return false };
-    let bits = if address.is_ipv4() { 32 } else { 128 };
-    prefix.is_none_or(|prefix| prefix.parse::<u8>().is_ok_and(|prefix| prefix <= bits))
-}
-
 /// Whether a text can be the name of a Kubernetes object.
 #[must_use]
 pub fn is_object_name(name: &str) -> bool {
@@ -240,16 +230,6 @@ mod tests {
         for bad in ["", "*", "*.", "http://a", "a/b", "a:", "a:x", "a:65536", "a:+1", ".example.edu", "*.*.a"]
         {
             assert!(!is_proxy_except(bad), "{bad}");
-        }
-    }
-
-    #[test]
-    fn networks() {
-        for good in ["10.0.0.1", "10.0.0.0/8", "::1", "fd00::/8"] {
-            assert!(is_network(good), "{good}");
-        }
-        for bad in ["", "proxy", "10.0.0", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/8/8", "fd00::/129"] {
-            assert!(!is_network(bad), "{bad}");
         }
     }
 

@@ -10,6 +10,7 @@
 //! * [`entries`]: the Mirrors entries of one mirror.
 //! * [`shortfall`]: why a policy cannot hold in full.
 //! * [`assign`]: which node a holder is pinned to.
+//! * `network`: what both sides take for an address or a network.
 #![forbid(unsafe_code)]
 
 pub mod assign;
@@ -18,6 +19,7 @@ mod draw;
 pub mod entries;
 pub mod map;
 pub mod name;
+mod network;
 pub mod partition;
 mod rank;
 pub mod report;
@@ -29,6 +31,7 @@ pub use compiled::CompiledMap;
 pub use entries::Entries;
 pub use map::{Channel, MapError, Mirror, MirrorMap, MirrorState, Policy, Retention, Spread, TopologyKey};
 pub use name::{MirrorName, NameError};
+pub use network::is_network;
 pub use partition::{PARTITIONS, Partition};
 pub use shortfall::Shortfall;
 pub use table::Table;

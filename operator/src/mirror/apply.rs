@@ -95,6 +95,27 @@ impl Error {
     }
 }
 
+/// A kind of object that is applied.
+trait Kind:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + 'static
+{
+}
+
+impl<K> Kind for K where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
+        + 'static
+{
+}
+
 // === impl Applier ===
 
 impl Applier<'_> {
@@ -124,15 +145,7 @@ impl Applier<'_> {
         Ok(applied)
     }
 
-    async fn all<K>(&self, store: &Metadata<K>, objects: Vec<K>) -> Result<Vec<K>, Error>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + Serialize
-            + DeserializeOwned
-            + 'static,
-    {
+    async fn all<K: Kind>(&self, store: &Metadata<K>, objects: Vec<K>) -> Result<Vec<K>, Error> {
         let mut applied = Vec::with_capacity(objects.len());
         for object in objects {
             applied.push(self.one(store, object).await?);
@@ -140,15 +153,7 @@ impl Applier<'_> {
         Ok(applied)
     }
 
-    async fn one<K>(&self, store: &Metadata<K>, object: K) -> Result<K, Error>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + Serialize
-            + DeserializeOwned
-            + 'static,
-    {
+    async fn one<K: Kind>(&self, store: &Metadata<K>, object: K) -> Result<K, Error> {
         let (kind, name) = (K::kind(&()).into_owned(), object.name_any());
         let text = match serde_json::to_string(&object) {
             Ok(text) => text,
@@ -198,14 +203,7 @@ impl Applier<'_> {
         self.remove(&self.stores.config_maps, &wanted).await
     }
 
-    async fn remove<K>(&self, store: &Metadata<K>, wanted: &BTreeSet<&str>) -> Result<(), Error>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + DeserializeOwned
-            + 'static,
-    {
+    async fn remove<K: Kind>(&self, store: &Metadata<K>, wanted: &BTreeSet<&str>) -> Result<(), Error> {
         let api = Api::<K>::namespaced(self.client.clone(), &self.mirror.namespace);
         for object in store.state() {
             let ours = object.namespace().as_deref() == Some(self.mirror.namespace.as_str())

@@ -3,24 +3,24 @@
 
 mod care;
 mod fault;
+mod holders;
 mod serving;
+mod storage;
 mod upstreams;
 
 use granary_crds::{
     CacheMirror, Size,
-    cache_mirror::{
-        Bandwidth, CacheMirrorSpec, Extras, Filesystem, MAX_NAME, MAX_REPLICAS, PublishNarinfo, PullThrough,
-        Storage, VolumeClaim,
-    },
-    is_host_path, is_public_url,
+    cache_mirror::{Bandwidth, CacheMirrorSpec, Extras, MAX_NAME, MAX_REPLICAS, PublishNarinfo, PullThrough},
 };
-use granary_placement::{MirrorMap, MirrorName};
+use granary_placement::MirrorMap;
 use k8s_openapi::{api::core::v1::Toleration, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::Resource;
 
 pub use care::{Push, Scrub};
 pub use fault::Invalid;
+pub use holders::{Holder, Place};
 pub use serving::{Clients, Serving, Tls};
+pub use storage::Disk;
 pub use upstreams::{Authorities, Credentials, Proxy, Upstream};
 
 use super::names::Labels;
@@ -64,42 +64,6 @@ pub struct ValidatedMirror {
     pub publish_narinfo: PublishNarinfo,
 }
 
-/// One replica.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// Its name.
-    pub name: MirrorName,
-    /// Its public URL.
-    pub url: Option<String>,
-    /// Where it runs.
-    pub place: Place,
-}
-
-/// Where a holder runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// On this node and no other: its disk is there.
-    Pinned(String),
-    /// Where the scheduler puts it: its volume follows it.
-    Anywhere,
-    /// Nowhere yet: the mirror map does not say on which node its disk is, so nothing is built for it.
-    Waiting,
-}
-
-/// Where the artifacts lie.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Disk {
-    /// A directory on the node.
-    HostPath(String),
-    /// A volume of the cluster.
-    Volume {
-        /// The class that provides it; `None`: the default one.
-        class: Option<String>,
-        /// Its size.
-        size: String,
-    },
-}
-
 /// Checks an object. Every fault is returned, not only the first. `map` is the namespace's mirror map: it says on which node a
 /// host path is.
 pub fn validate(object: &CacheMirror, map: Option<&MirrorMap>) -> Result<ValidatedMirror, Vec<Invalid>> {
@@ -135,7 +99,7 @@ pub fn validate(object: &CacheMirror, map: Option<&MirrorMap>) -> Result<Validat
         faults.push(Invalid::Replicas(*replicas));
     }
     if let Some(url) = url {
-        check_url(url, *replicas, &mut faults);
+        holders::check_url(url, *replicas, &mut faults);
     }
     let upstreams = upstreams::check(upstreams, &mut faults);
     let proxy = proxy.as_ref().map(|proxy| upstreams::check_proxy(proxy, &mut faults));
@@ -144,7 +108,7 @@ pub fn validate(object: &CacheMirror, map: Option<&MirrorMap>) -> Result<Validat
     let pull_through = pull_through.map(|PullThrough { enabled: _, max_size }| max_size);
     let pull_through = check_size("spec.pullThrough.maxSize", pull_through, &mut faults);
     let keep_free = check_size("spec.storage.keepFree", storage.keep_free.as_ref(), &mut faults);
-    let disk = check_storage(storage, &mut faults);
+    let disk = storage::check(storage, &mut faults);
     let push = push.as_ref().map(|push| care::check_push(push, &mut faults));
     let scrub = scrub.as_ref().map(|scrub| care::check_scrub(scrub, &mut faults));
     let serving = serving::check(serving, &mut faults);
@@ -160,7 +124,7 @@ pub fn validate(object: &CacheMirror, map: Option<&MirrorMap>) -> Result<Validat
     else {
         return Err(faults);
     };
-    let holders = holders(&name, *replicas, url.as_deref(), &storage, map)
+    let holders = holders::holders(&name, *replicas, url.as_deref(), &storage, map)
         .map_err(|_| vec![Invalid::Name(name.clone())])?;
     Ok(ValidatedMirror {
         name,
@@ -192,15 +156,6 @@ fn is_name(name: &str) -> bool {
         && !ends_in_number
 }
 
-fn check_url(url: &str, replicas: i32, faults: &mut Vec<Invalid>) {
-    if !is_public_url(url) {
-        faults.push(Invalid::Url { field: "spec.url", value: url.to_owned() });
-    }
-    if replicas > 1 && !url.contains("{ordinal}") {
-        faults.push(Invalid::OneUrl(url.to_owned()));
-    }
-}
-
 /// A size in bytes, if it is one. The mirror's file knows fewer units than Kubernetes, so it gets none.
 fn check_size(field: &'static str, size: Option<&Size>, faults: &mut Vec<Invalid>) -> Option<u64> {
     let size = size?;
@@ -213,182 +168,5 @@ fn check_size(field: &'static str, size: Option<&Size>, faults: &mut Vec<Invalid
     }
 }
 
-fn check_storage(storage: &Storage, faults: &mut Vec<Invalid>) -> Option<Disk> {
-    let Storage { filesystem: Filesystem { host_path, volume_claim }, capacity, keep_free: _ } = storage;
-    check_size("spec.storage.capacity", Some(capacity), faults);
-    match (host_path, volume_claim) {
-        (Some(_), Some(_)) => {
-            faults.push(Invalid::TwoStorages);
-            None
-        }
-        (None, None) => {
-            faults.push(Invalid::NoStorage);
-            None
-        }
-        (Some(path), None) => {
-            if !is_host_path(path) {
-                faults.push(Invalid::HostPath(path.clone()));
-            }
-            Some(Disk::HostPath(path.clone()))
-        }
-        (None, Some(VolumeClaim { storage_class_name, size: volume })) => {
-            check_size("spec.storage.filesystem.volumeClaim.size", Some(volume), faults);
-            Some(Disk::Volume { class: storage_class_name.clone(), size: volume.as_str().to_owned() })
-        }
-    }
-}
-
-fn holders(
-    cache_mirror: &str,
-    replicas: i32,
-    url: Option<&str>,
-    storage: &Disk,
-    map: Option<&MirrorMap>,
-) -> Result<Vec<Holder>, granary_placement::NameError> {
-    let ordinals = 0..u32::try_from(replicas).unwrap_or_default();
-    ordinals
-        .map(|ordinal| {
-            let name = MirrorName::of_holder(cache_mirror, ordinal)?;
-            let node =
-                || map.and_then(|map| map.mirror(name.as_str())).and_then(|mirror| mirror.node.clone());
-            let place = match storage {
-                Disk::Volume { .. } => Place::Anywhere,
-                Disk::HostPath(_) => node().map_or(Place::Waiting, Place::Pinned),
-            };
-            Ok(Holder { url: url.map(|url| url.replace("{ordinal}", &ordinal.to_string())), name, place })
-        })
-        .collect()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mirror::fixtures::{map, mirror, with};
-
-    fn faults(change: &str) -> Vec<String> {
-        let faults = validate(&with(&mirror(), change), Some(&map())).unwrap_err();
-        faults.iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn a_good_one_passes_with_its_nodes_from_the_map() {
-        let valid = validate(&mirror(), Some(&map())).unwrap();
-        assert_eq!((valid.name.as_str(), valid.namespace.as_str()), ("blue", "site"));
-        assert_eq!(valid.owner.controller, Some(true));
-        let holder = |ordinal: usize| {
-            let Holder { name, url, place } = &valid.holders[ordinal];
-            (name.as_str(), url.as_deref(), place.clone())
-        };
-        assert_eq!(valid.holders.len(), 2);
-        assert_eq!(
-            holder(0),
-            ("blue-0", Some("https://blue-0.example.org"), Place::Pinned("metal-7".into()))
-        );
-        assert_eq!(holder(1), ("blue-1", Some("https://blue-1.example.org"), Place::Waiting));
-        assert_eq!((valid.upstreams[0].priority, valid.serving.host_port), (40, None));
-    }
-
-    #[test]
-    fn a_volume_needs_no_node() {
-        let change =
-            "{storage: {filesystem: {hostPath: null, volumeClaim: {size: 5Gi, storageClassName: fast}}}}";
-        let valid = validate(&with(&mirror(), change), None).unwrap();
-        assert_eq!(valid.storage, Disk::Volume { class: Some("fast".into()), size: "5Gi".into() });
-        assert!(valid.holders.iter().all(|holder| holder.place == Place::Anywhere));
-    }
-
-    #[test]
-    fn every_bad_field_is_named() {
-        for (change, words) in [
-            ("{storage: {filesystem: {volumeClaim: {size: 1Gi}}}}", "two storages in one mirror"),
-            ("{storage: {filesystem: {hostPath: null}}}", "no storage"),
-            ("{storage: {filesystem: {hostPath: /srv/../etc}}}", "hostPath is \"/srv/../etc\""),
-            ("{storage: {capacity: 8TB}}", "spec.storage.capacity is \"8TB\""),
-            (
-                "{storage: {filesystem: {hostPath: null, volumeClaim: {size: big}}}}",
-                "volumeClaim.size is \"big\"",
-            ),
-            ("{upstreams: []}", "spec.upstreams is empty"),
-            ("{upstreams: [{url: 'ftp://x', publicKeys: [K]}]}", "spec.upstreams[].url is \"ftp://x\""),
-            ("{upstreams: [{url: 'https://x', publicKeys: []}]}", "https://x has no public key"),
-            (
-                "{upstreams: [{url: 'https://x', publicKeys: ['x:y']}]}",
-                "\"x:y\" of https://x is not a Nix public key",
-            ),
-            ("{upstreams: [{url: 'https://x', publicKeys: [K], priority: -1}]}", "the priority -1"),
-            (
-                "{upstreams: [{url: 'https://x', publicKeys: [K]}, {url: 'https://x', publicKeys: [K]}]}",
-                "names https://x twice",
-            ),
-            ("{upstreams: [{url: 'https://x', publicKeys: [K], signatures: 2}]}", "asks for 2 signatures"),
-            ("{upstreams: [{url: 'https://x', publicKeys: [K], allowedHosts: ['a/b']}]}", "the host \"a/b\""),
-            ("{upstreams: [{url: 'https://x', publicKeys: [K], connections: 0}]}", "0 connections"),
-            ("{upstreams: [{url: 'https://x', publicKeys: [K], bandwidth: 5MB}]}", "bandwidth is \"5MB\""),
-            (
-                "{upstreams: [{url: 'https://x', publicKeys: [K], credentialsSecretRef: {name: A}}]}",
-                "credentialsSecretRef.name is \"A\"",
-            ),
-            (
-                "{upstreams: [{url: 'https://x', publicKeys: [K], credentialsSecretRef: {name: a, key: ../b}}]}",
-                "credentialsSecretRef.key is \"../b\"",
-            ),
-            (
-                "{upstreams: [{url: 'https://x', publicKeys: [K], caConfigMapRef: {name: A_B}}]}",
-                "caConfigMapRef.name is \"A_B\"",
-            ),
-            (
-                "{upstreams: [{url: 'https://x', publicKeys: [K], caConfigMapRef: {name: a, key: ../b}}]}",
-                "caConfigMapRef.key is \"../b\"",
-            ),
-            ("{proxy: {url: 'https://proxy'}}", "spec.proxy.url: \"https://proxy\""),
-            ("{proxy: {url: 'http://proxy', except: ['http://a']}}", "spec.proxy.except: \"http://a\""),
-            ("{bandwidth: {pull: fast}}", "spec.bandwidth.pull is \"fast\""),
-            ("{pullThrough: {maxSize: '0'}}", "spec.pullThrough.maxSize is \"0\""),
-            ("{scrub: {period: 2w}}", "spec.scrub.period is \"2w\""),
-            ("{scrub: {bandwidth: 0Mi}}", "spec.scrub.bandwidth is \"0Mi\""),
-            (
-                "{push: {tokenSecretRef: {name: t, key: k}, maxSize: 1Gi, publicKeys: [K]}}",
-                "spec.push.allowPlainHttp",
-            ),
-            (
-                "{push: {tokenSecretRef: {name: T, key: k}, maxSize: 1Gi, publicKeys: [K], allowPlainHttp: true}}",
-                "spec.push.tokenSecretRef.name is \"T\"",
-            ),
-            (
-                "{push: {tokenSecretRef: {name: t, key: k}, maxSize: 1Gi, publicKeys: ['a:b'], allowPlainHttp: true}}",
-                "spec.push.publicKeys: \"a:b\"",
-            ),
-            ("{storage: {keepFree: 1.5Gi}}", "spec.storage.keepFree is \"1.5Gi\""),
-            ("{url: 'https://blue-{ordinal}/'}", "spec.url is \"https://blue-{ordinal}/\""),
-            ("{url: 'https://blue'}", "write {ordinal} in it"),
-            ("{replicas: 0}", "spec.replicas is 0"),
-            ("{replicas: 17}", "spec.replicas is 17"),
-            ("{serving: {hostPort: 0}}", "hostPort is 0"),
-            ("{serving: {hostPort: 65536}}", "hostPort is 65536"),
-            ("{serving: {tls: {secretName: Cert}}}", "spec.serving.tls.secretName is \"Cert\""),
-            ("{serving: {tls: {secretName: cert, hostPort: 0}}}", "spec.serving.tls.hostPort is 0"),
-            ("{serving: {hostPort: 443, tls: {secretName: cert, hostPort: 443}}}", "are both 443"),
-            ("{serving: {clients: {connectionsPerAddress: 0}}}", "connectionsPerAddress is 0"),
-            ("{serving: {clients: {requestsPerSecond: 0}}}", "requestsPerSecond is 0"),
-            ("{serving: {clients: {maxConnections: 63}}}", "maxConnections is 63"),
-            ("{serving: {clients: {trustedProxies: ['10.0.0.0/33']}}}", "\"10.0.0.0/33\" is neither"),
-        ] {
-            let found = faults(change);
-            assert!(found.iter().any(|fault| fault.contains(words)), "{change}: {found:?}");
-        }
-    }
-
-    #[test]
-    fn all_faults_come_at_once() {
-        assert_eq!(faults("{replicas: 0, upstreams: [], storage: {filesystem: {hostPath: null}}}").len(), 3);
-    }
-
-    #[test]
-    fn names_that_cannot_be_told_apart_are_refused() {
-        for bad in ["blue-0", "0blue", "Blue", "", &"b".repeat(41)] {
-            let mut object = mirror();
-            object.metadata.name = Some(bad.to_owned());
-            assert_eq!(validate(&object, None), Err(vec![Invalid::Name(bad.to_owned())]));
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! The tests that the book names are there: a table that says what shows a promise must not outlive the test.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::Path;
 
@@ -11,6 +11,8 @@ use crate::test::counts::Counts;
 
 /// A name in backquotes that has at least so many words, joined by underscores, is the name of a test.
 const WORDS: usize = 4;
+/// The same where modules stand before it.
+const WORDS_IN_MODULE: usize = 3;
 
 /// Fails with the names that no test has.
 pub fn check(context: &Context) -> Result<Counts> {
@@ -19,10 +21,10 @@ pub fn check(context: &Context) -> Result<Counts> {
     for page in files(&root.join("docs/src"), "md")? {
         named.extend(names(&fs::read_to_string(page)?));
     }
-    let mut sources = String::new();
+    let mut sources = Vec::new();
     for folder in ["crates", "crds", "operator", "e2e", "xtask"] {
         for file in files(&root.join(folder), "rs")? {
-            sources.push_str(&fs::read_to_string(file)?);
+            sources.push(Source::new(file.strip_prefix(root)?, &fs::read_to_string(&file)?));
         }
     }
     let missing = missing(&named, &sources);
@@ -40,16 +42,51 @@ fn names(page: &str) -> BTreeSet<String> {
 }
 
 fn is_test_name(text: &str) -> bool {
-    let words = text.split('_').filter(|word| !word.is_empty()).count();
+    let (within, name) = text.rsplit_once("::").map_or((false, text), |(_, name)| (true, name));
+    let words = name.split('_').filter(|word| !word.is_empty()).count();
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_:".contains(&byte);
     // Metrics have prefixes of their own, and are told of elsewhere.
-    words >= WORDS
+    words >= if within { WORDS_IN_MODULE } else { WORDS }
         && !text.starts_with("granary_")
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        && text.bytes().all(allowed)
 }
 
-fn missing(named: &BTreeSet<String>, sources: &str) -> Vec<String> {
-    let words: BTreeSet<&str> = sources.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
-    named.iter().filter(|name| !words.contains(name.as_str())).cloned().collect()
+/// One file of code.
+struct Source {
+    /// The folders above it and its own name, without those that are no module's.
+    modules: Vec<String>,
+    functions: HashSet<String>,
+}
+
+impl Source {
+    fn new(path: &Path, code: &str) -> Self {
+        let parts = path.with_extension("");
+        let parts = parts.iter().map(|part| part.to_string_lossy().into_owned());
+        let modules = parts.filter(|part| !["mod", "main", "lib"].contains(&part.as_str())).collect();
+        let word = |text: &str| {
+            text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().map(str::to_owned)
+        };
+        let functions = code.split("fn ").skip(1).filter_map(word).collect();
+        Self { modules, functions }
+    }
+
+    /// Whether it has this function, in these modules if any are named; unit tests are in one more, `tests`.
+    fn has(&self, name: &str) -> bool {
+        let mut within: Vec<&str> = name.split("::").collect();
+        let function = within.pop().unwrap_or_default();
+        let unit = within.strip_suffix(&["tests"]).unwrap_or(&within);
+        self.functions.contains(function) && [&within, unit].iter().any(|within| self.ends_with(within))
+    }
+
+    fn ends_with(&self, within: &[&str]) -> bool {
+        let skipped = self.modules.len().checked_sub(within.len());
+        skipped.is_some_and(|skipped| self.modules.iter().skip(skipped).eq(within))
+    }
+}
+
+fn missing(named: &BTreeSet<String>, sources: &[Source]) -> Vec<String> {
+    let is_there = |name: &str| sources.iter().any(|source| source.has(name));
+    named.iter().filter(|name| !is_there(name)).cloned().collect()
 }
 
 fn files(folder: &Path, extension: &str) -> Result<Vec<std::path::PathBuf>> {
@@ -71,13 +108,41 @@ mod tests {
 
     #[test]
     fn only_sentences_in_backquotes_are_names_of_tests() {
-        let page = "| `a_test_with_words`, `granary_mirror_refused_total` | `two_words` | not_in_any_quotes `nix copy` |\n";
-        assert_eq!(names(page), BTreeSet::from(["a_test_with_words".to_owned()]));
+        let page = "| `a_test_with_words`, `granary_mirror_refused_total` | `two_words` | not_in_any_quotes `nix copy` |\n\
+                    `faults::an_endless_body` and `tree::crashes`, `Tree::put_an_extra`, `three_words_only`\n";
+        let expected = ["a_test_with_words", "faults::an_endless_body"].map(str::to_owned);
+        assert_eq!(names(page), BTreeSet::from(expected));
     }
 
     #[test]
     fn a_name_that_nothing_has_is_told() {
         let named = BTreeSet::from(["a_test_that_is_there".to_owned(), "a_test_that_is".to_owned()]);
-        assert_eq!(missing(&named, "async fn a_test_that_is_there() {}"), ["a_test_that_is"]);
+        let source = Source::new(
+            Path::new("crates/x/src/lib.rs"),
+            "// a_test_that_is\nasync fn a_test_that_is_there() {}",
+        );
+        assert_eq!(missing(&named, &[source]), ["a_test_that_is"]);
+    }
+
+    #[test]
+    fn modules_that_are_named_are_those_of_the_test() {
+        let missing = |name: &str| {
+            let code = "async fn it_is_found() {}";
+            let paths = [
+                "crates/m/tests/sync/faults/mod.rs",
+                "crates/m/tests/sync/through/nars.rs",
+                "crates/m/src/tree.rs",
+            ];
+            let sources = paths.map(|path| Source::new(Path::new(path), code));
+            missing(&BTreeSet::from([name.to_owned()]), &sources)
+        };
+        for there in ["faults", "sync::faults", "through::nars", "nars", "tree::tests", "tree"] {
+            assert_eq!(missing(&format!("{there}::it_is_found")), [""; 0], "{there}");
+        }
+        for absent in
+            ["hostile::it_is_found", "real::faults::it_is_found", "through::it_is_found", "faults::it_is_not"]
+        {
+            assert_eq!(missing(absent), [absent]);
+        }
     }
 }

@@ -12,6 +12,7 @@ use super::scrub::Wakes;
 use super::work::Watcher;
 use crate::channels::{self, Channels, RoundOutcome};
 use crate::config::Config;
+use crate::refusals::Origin;
 use crate::sync::Observer;
 
 /// Rounds until `stop`.
@@ -54,9 +55,8 @@ impl Observer for OfChannels {
         self.0.heart.disk(Loop::Channels, begins, Instant::now());
     }
 
-    fn refused(&self, refusal: &Refusal, _: bool) {
-        self.0.metrics.refusal(refusal.reason);
-        self.0.status.refusals(|refusals| refusals.by_channels(refusal));
+    fn refused(&self, refusal: &Refusal, again: bool) {
+        self.0.refusals.met(Origin::Channel, refusal, again);
     }
 }
 
@@ -72,7 +72,7 @@ impl channels::Watcher for OfChannels {
     fn ended(&self, outcome: &RoundOutcome) {
         let RoundOutcome { published: _, published_bytes: _, refused, cut } = outcome;
         self.0.heart.pass(Loop::Channels, false, Instant::now());
-        self.0.status.refusals(|refusals| refusals.round_ended(refused.len() as u64, *cut));
+        self.0.refusals.round_ended(refused, *cut);
     }
 }
 
@@ -82,6 +82,7 @@ mod tests {
     use std::time::Duration;
 
     use granary_fetch::Limits;
+    use granary_nix::CacheInfo;
     use granary_placement::report::RefusalReason;
 
     use super::super::heart::Heart;
@@ -89,14 +90,18 @@ mod tests {
     use super::*;
     use crate::channels::Watcher as _;
     use crate::metrics::Metrics;
-    use crate::tree::Totals;
+    use crate::refusals::Refusals;
+    use crate::tree::{Totals, Tree};
 
     #[test]
-    fn a_round_is_told_to_the_heart_its_refusals_to_status_and_metrics_and_its_parts_to_nobody() {
+    fn a_round_is_told_to_the_heart_its_refusals_to_report_and_metrics_and_its_parts_to_nobody() {
         let start = Instant::now();
+        let (temp, metrics) = (tempfile::tempdir().unwrap(), Arc::new(Metrics::new().unwrap()));
+        let tree = Arc::new(Tree::open(temp.path(), &CacheInfo::default()).unwrap());
         let watcher = Arc::new(Watcher {
             status: Arc::new(Status::new("lan".parse().unwrap())),
-            metrics: Arc::new(Metrics::new().unwrap()),
+            refusals: Arc::new(Refusals::new(tree, Arc::clone(&metrics))),
+            metrics,
             heart: Arc::new(Heart::new(start, &Limits::default())),
         });
         let late = start + Duration::from_hours(1);
@@ -120,14 +125,13 @@ mod tests {
         let hash = StorePath::parse(path).unwrap().hash_part();
         of_channels.ended(&RoundOutcome { refused: HashSet::from([hash]), ..RoundOutcome::default() });
         assert_eq!(watcher.heart.stuck(late), None);
-        let report = watcher.status.report("", Totals::default(), &[]);
-        assert!(report.policies.is_empty());
-        assert_eq!((report.refused, report.refused_total), (vec![refusal], 1));
+        assert!(watcher.status.report("", Totals::default()).policies.is_empty());
+        assert_eq!(watcher.refusals.newest(9), (vec![refusal], 1));
         let text = watcher.metrics.text().unwrap();
         assert!(text.contains("granary_mirror_refused_total{reason=\"nar-hash\"} 1"), "{text}");
 
         of_channels.began();
         of_channels.ended(&RoundOutcome::default());
-        assert_eq!(watcher.status.report("", Totals::default(), &[]).refused_total, 0);
+        assert_eq!(watcher.refusals.newest(9), (vec![], 0));
     }
 }

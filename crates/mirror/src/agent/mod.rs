@@ -13,8 +13,6 @@ pub mod misses;
 pub mod page;
 mod probe;
 mod push;
-mod refusals;
-mod refused;
 mod scrub;
 mod server;
 mod status;
@@ -106,12 +104,6 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let client = WebClient::new(&config.limits)?;
     let status = Arc::new(Status::new(config.name.clone()));
     let heart = Arc::new(Heart::new(Instant::now(), &config.limits));
-    let watcher = Arc::new(work::Watcher {
-        status: Arc::clone(&status),
-        metrics: Arc::clone(&metrics),
-        heart: Arc::clone(&heart),
-    });
-    let fetcher = Fetcher::watched(config.limits.clone(), Arc::<work::Watcher>::clone(&watcher))?;
     let tasks = TaskTracker::new();
     let (map, doubt) = follow(&config, client, &tasks, &stop);
     // nginx serves what is there while it is read what that is.
@@ -127,6 +119,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     tree.capacity().limit(config.capacity);
 
     let refusals = Arc::new(Refusals::new(Arc::clone(&tree), Arc::clone(&metrics)));
+    let watcher = Arc::new(work::Watcher {
+        status: Arc::clone(&status),
+        metrics: Arc::clone(&metrics),
+        heart: Arc::clone(&heart),
+        refusals: Arc::clone(&refusals),
+    });
+    let fetcher = Fetcher::watched(config.limits.clone(), Arc::<work::Watcher>::clone(&watcher))?;
     let syncer = Syncer::new(Arc::clone(&tree), fetcher.clone()).beside(Arc::clone(&refusals));
     let wants = Arc::<Wants>::default();
     let syncer = if config.has_guests() { syncer.with_guests().telling(Arc::clone(&wants)) } else { syncer };

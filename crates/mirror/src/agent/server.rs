@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Json};
 use axum::routing::get;
-use granary_placement::report::{ChannelReport, Report};
+use granary_placement::report::{ChannelReport, MAX_REFUSED, Report};
 use http::{Method, Response, StatusCode, header};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
@@ -55,15 +55,14 @@ pub(super) struct Shared {
     pub placed: bool,
     pub metrics: Arc<Metrics>,
     pub push: Option<Arc<Push>>,
-    /// What was refused of what clients asked for and pushed.
     pub refusals: Arc<Refusals>,
 }
 
 impl Shared {
     pub(super) fn report(&self) -> Report {
-        let clients = self.refusals.standing();
-        let report = self.status.report(self.tree.id(), self.tree.totals(), &clients);
-        Report { channels: self.channels(), ..report }
+        let (refused, refused_total) = self.refusals.newest(MAX_REFUSED);
+        let report = self.status.report(self.tree.id(), self.tree.totals());
+        Report { refused, refused_total, channels: self.channels(), ..report }
     }
 
     fn channels(&self) -> Vec<ChannelReport> {

@@ -7,9 +7,6 @@ use granary_placement::report::{CertificateReport, PolicyReport, Report, Upkeep,
 use jiff::Timestamp;
 
 use super::activity::{Activity, LastPass};
-use super::refusals::Refusals;
-use super::refused;
-use crate::refusals::Standing;
 use crate::sync::{Job, PassOutcome};
 use crate::tree::Totals;
 
@@ -25,7 +22,6 @@ pub(super) struct Status {
 struct Inner {
     epoch: u64,
     policies: Vec<PolicyReport>,
-    refused: Refusals,
     upstreams: Vec<UpstreamReport>,
     front_trouble: Option<String>,
     certificate: Option<CertificateReport>,
@@ -63,19 +59,11 @@ impl Status {
         self.inner().policies = policies.to_vec();
     }
 
-    /// Something was refused, or something that was refused is no longer.
-    pub(super) fn refusals(&self, change: impl FnOnce(&mut Refusals)) {
-        change(&mut self.inner().refused);
-    }
-
     /// A pass has ended.
     pub(super) fn end(&self, outcome: &PassOutcome) {
-        let PassOutcome { policies, refused, upstreams, published: _, published_bytes: _, demand: _ } =
-            outcome;
         let mut inner = self.inner();
-        inner.policies.clone_from(policies);
-        inner.upstreams.clone_from(upstreams);
-        inner.refused.pass_ended(refused);
+        inner.policies.clone_from(&outcome.policies);
+        inner.upstreams.clone_from(&outcome.upstreams);
     }
 
     /// What the passes did.
@@ -125,13 +113,10 @@ impl Status {
         self.inner().front_trouble.clone()
     }
 
-    /// `disk` and `totals` are the tree's word about itself; `clients`: what was refused of what clients asked for and
-    /// pushed, newest first.
-    pub(super) fn report(&self, disk: &str, totals: Totals, clients: &[Standing]) -> Report {
+    /// `disk` and `totals` are the tree's word about itself; what is refused is not told here.
+    pub(super) fn report(&self, disk: &str, totals: Totals) -> Report {
         let Totals { artifacts, bytes, newest } = totals;
         let inner = self.inner();
-        let (refused, refused_total) =
-            refused::newest(&inner.refused.newest_first(), inner.refused.count(), clients);
         Report {
             mirror: self.mirror.clone(),
             disk: disk.into(),
@@ -141,8 +126,8 @@ impl Status {
             bytes,
             verified_at: newest.map(|time| time.to_string()),
             policies: inner.policies.clone(),
-            refused,
-            refused_total,
+            refused: Vec::new(),
+            refused_total: 0,
             front_ready: inner.front_trouble.is_none(),
             upstreams: inner.upstreams.clone(),
             certificate: inner.certificate.clone(),
@@ -174,8 +159,6 @@ pub(super) fn unresolved(name: &str) -> PolicyReport {
 
 #[cfg(test)]
 mod tests {
-    use granary_placement::report::{MAX_REFUSED, Refusal, RefusalReason};
-
     use super::*;
     use crate::sync::{Assigned, PolicyJob, Roots};
 
@@ -192,15 +175,6 @@ mod tests {
         PolicyReport { synced: true, verified: 7, ..unresolved(name) }
     }
 
-    fn refusal(path: &str) -> Refusal {
-        Refusal {
-            store_path: path.into(),
-            reason: RefusalReason::NarHash,
-            message: String::new(),
-            source: String::new(),
-        }
-    }
-
     fn status() -> Status {
         Status::new("north-0".parse().unwrap())
     }
@@ -211,42 +185,14 @@ mod tests {
         status.end(&PassOutcome { policies: vec![synced("a"), synced("b")], ..PassOutcome::default() });
         status.begin(1, &job(&["a", "b"]), false);
         assert!(
-            status.report("", Totals::default(), &[]).policies.iter().all(|policy| policy.synced),
+            status.report("", Totals::default()).policies.iter().all(|policy| policy.synced),
             "the same again"
         );
         status.begin(2, &job(&["b", "c"]), true);
-        let report = status.report("", Totals::default(), &[]);
+        let report = status.report("", Totals::default());
         assert_eq!(report.epoch, 2);
         let seen: Vec<_> = report.policies.iter().map(|p| (p.name.as_str(), p.verified, p.synced)).collect();
         assert_eq!(seen, [("b", 7, false), ("c", 0, false)]);
-    }
-
-    #[test]
-    fn refusals_are_told_newest_first_and_only_while_they_stand() {
-        let status = status();
-        for path in ["a", "b", "c", "a"] {
-            status.refusals(|refusals| refusals.by_policies(&refusal(path)));
-        }
-        let paths = |status: &Status| {
-            let report = status.report("", Totals::default(), &[]);
-            assert_eq!(report.refused_total, report.refused.len() as u64);
-            report.refused.iter().map(|refusal| refusal.store_path.clone()).collect::<Vec<_>>()
-        };
-        assert_eq!(paths(&status), ["a", "c", "b"]);
-        let refused = ["a", "b", "d"].map(refusal).into();
-        status.end(&PassOutcome { refused, ..PassOutcome::default() });
-        assert_eq!(paths(&status), ["a", "b", "d"]);
-    }
-
-    #[test]
-    fn a_report_has_a_bounded_list() {
-        let status = status();
-        for number in 0..30 {
-            status.refusals(|refusals| refusals.by_policies(&refusal(&number.to_string())));
-        }
-        let report = status.report("", Totals::default(), &[]);
-        assert_eq!((report.refused.len(), report.refused_total), (MAX_REFUSED, 30));
-        assert_eq!(report.refused[0].store_path, "29");
     }
 
     #[test]
@@ -255,6 +201,6 @@ mod tests {
         assert!(status.not_ready().is_some());
         status.front(None);
         assert_eq!(status.not_ready(), None);
-        assert!(status.report("", Totals::default(), &[]).front_ready);
+        assert!(status.report("", Totals::default()).front_ready);
     }
 }

@@ -23,6 +23,7 @@ use crate::channels::{Followed, Taken};
 use crate::config::Config;
 use crate::map::Current;
 use crate::metrics::Metrics;
+use crate::refusals::{Origin, Refusals};
 use crate::sync::{Observer, PassOutcome, Syncer};
 
 /// Tells status, metrics and the heart what a pass and its transfers do. The pass itself writes the log.
@@ -31,6 +32,7 @@ pub(super) struct Watcher {
     pub status: Arc<Status>,
     pub metrics: Arc<Metrics>,
     pub heart: Arc<Heart>,
+    pub refusals: Arc<Refusals>,
 }
 
 impl Watch for Watcher {
@@ -78,10 +80,7 @@ impl Observer for Watcher {
     }
 
     fn refused(&self, refusal: &Refusal, again: bool) {
-        self.metrics.refusal(refusal.reason);
-        if !again {
-            self.status.refusals(|refusals| refusals.by_policies(refusal));
-        }
+        self.refusals.met(Origin::Pass, refusal, again);
     }
 }
 
@@ -205,6 +204,7 @@ fn tell(watcher: &Watcher, outcome: &PassOutcome, started: Instant) {
         published_bytes: outcome.published_bytes,
     };
     watcher.status.end(outcome);
+    watcher.refusals.pass_ended(&outcome.refused);
     watcher.status.pass_ended(Some(last));
     let (seconds, done) = (took.as_secs_f64(), outcome.is_synced());
     #[allow(clippy::cast_precision_loss, reason = "Unix time in seconds is far below 2^52")]

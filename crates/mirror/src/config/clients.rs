@@ -1,7 +1,6 @@
 //! `clients`: what one client, and all of them together, may take of nginx.
 
-use std::net::IpAddr;
-
+use granary_placement::is_network;
 use serde::Deserialize;
 
 use super::check::{Checked, field};
@@ -88,15 +87,6 @@ pub(super) fn check(raw: RawClients) -> Checked<Clients> {
         header_seconds: within("headerSeconds", header_seconds.unwrap_or(default.header_seconds), 1, 600)?,
         trusted_proxies,
     })
-}
-
-/// An address, or one with the length of its network's prefix.
-fn is_network(text: &str) -> bool {
-    let (address, prefix) =
-        text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-    let Ok(address) = address.parse::<IpAddr>() else { return false };
-    let bits = if address.is_ipv4() { 32 } else { 128 };
-    prefix.is_none_or(|prefix| prefix.parse::<u8>().is_ok_and(|prefix| prefix <= bits))
 }
 
 #[cfg(test)]

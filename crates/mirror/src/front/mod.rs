@@ -8,6 +8,7 @@ mod files;
 mod limits;
 mod lists;
 mod pair;
+mod parts;
 mod place;
 mod record;
 mod render;

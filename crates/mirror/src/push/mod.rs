@@ -7,7 +7,7 @@
 //! * [`quota`] and [`ledger`]: what may be used, and what is.
 //! * [`body`] and [`receive`]: request bodies, bounded.
 //! * [`turns`]: one after the other, for each NAR file.
-//! * [`admit`]: a narinfo with its NAR file, verified like a pull, and published.
+//! * [`narinfo`] and [`admit`]: a narinfo with its NAR file, verified like a pull, and published.
 //! * [`beside`]: listings, logs, realisations, build traces and the debug index.
 //! * [`refused`]: why a request is refused, in words that Nix shows.
 //!
@@ -20,6 +20,7 @@ mod beside;
 mod body;
 mod incoming;
 mod ledger;
+mod narinfo;
 mod part;
 mod quota;
 mod receive;
@@ -33,17 +34,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use granary_fetch::Fault;
-use granary_nix::{HashPart, NarInfo};
-use granary_placement::report::Refusal;
 use http::{Method, Request, Response, StatusCode, header};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::extras::Keeper;
-use crate::journal;
-use crate::refusals::{Bad, Refusals};
+use crate::refusals::Refusals;
 use crate::tree::{Tree, TreeError};
 use beside::Taken;
 use incoming::Incoming;
@@ -211,47 +208,6 @@ impl Push {
         self.settings.max_size.saturating_sub(used)
     }
 
-    async fn narinfo(&self, who: &str, hash: HashPart, text: &[u8]) -> (Response<Body>, Event) {
-        let began = Instant::now();
-        let admitted = self.admit(who, hash, text).await;
-        // A narinfo that was sent under another's name says nothing about the files that it names.
-        let pushed = NarInfo::parse(text).ok().filter(|info| info.store_path.hash_part() == hash);
-        if let (Ok(_), Some(pushed)) = (&admitted, &pushed) {
-            self.attach(who, pushed).await;
-        }
-        match admitted {
-            Ok(admit::Admitted::Published { path, bytes }) => {
-                journal::published(&path, bytes, &source(who), began.elapsed());
-                (empty(StatusCode::CREATED), Event::Published { bytes })
-            }
-            Ok(admit::Admitted::Known) => (empty(StatusCode::OK), Event::Nothing),
-            Err(refused) => {
-                self.tell(hash, pushed.as_ref(), &refused, who, began.elapsed());
-                if let Some(pushed) = pushed.filter(|_| refused.is_final()) {
-                    self.detach(&pushed);
-                    if let Some(name) = pushed.url.strip_prefix("nar/") {
-                        self.incoming.discard(name);
-                    }
-                }
-                let event = Event::Refused(refused.reason());
-                (refused.answer(Body::empty()), event)
-            }
-        }
-    }
-
-    /// An artifact is refused, of which this narinfo was pushed, if it could be read.
-    fn tell(&self, hash: HashPart, pushed: Option<&NarInfo>, refused: &Refused, who: &str, took: Duration) {
-        let path = pushed.map_or_else(|| hash.to_string(), |info| info.store_path.to_string());
-        if let Some(Fault { reason, message }) = refused.fault() {
-            let (reason, message) = (*reason, message.clone());
-            let refusal = Refusal { store_path: path, reason, message, source: source(who) };
-            self.refusals.refuse(hash, Bad::Nar, refusal, took);
-        } else {
-            let reason = refused.reason().label();
-            journal::refused(path, reason, refused.message(), &source(who), took, false);
-        }
-    }
-
     /// Removes what nobody completed, until `stop`.
     pub async fn tidy(&self, stop: CancellationToken) {
         let began = Instant::now();
@@ -261,11 +217,6 @@ impl Push {
             self.ledger.sweep();
         }
     }
-}
-
-/// Where what a client pushed comes from.
-fn source(who: &str) -> String {
-    format!("push by {who}")
 }
 
 fn empty(status: StatusCode) -> Response<Body> {

@@ -4,7 +4,7 @@
 //! * [`pace`]: how fast. Pure.
 //! * [`round`]: how far.
 //! * `check`: what is wrong with one artifact; `beside`: with its NAR file in the trash, and the files beside it. `mend`: what
-//!   is done about it.
+//!   is done about it. `read`: all of that once.
 //!
 //! Hash parts are random, so reading in their order spreads over everything. The reading is that of
 //! `granary-mirror verify`.
@@ -14,6 +14,7 @@ mod budget;
 mod check;
 mod mend;
 pub mod pace;
+mod read;
 pub mod round;
 
 use std::sync::Arc;
@@ -23,13 +24,10 @@ use granary_nix::{ExtraKind, HashPart, Trust};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use crate::extras::keys_of;
 use crate::tree::Tree;
 use budget::Budget;
-use check::{Checked, Rot};
-use mend::Mended;
 use pace::{Progress, Rules};
 use round::Round;
 
@@ -169,74 +167,6 @@ impl Scrubber {
                 }
             }
         }
-        self.keep().await;
-    }
-
-    /// Reads one artifact, and does what has to be done about it. How many bytes were read; `None` when it was told to stop.
-    async fn one(&mut self, hash: HashPart, watcher: &dyn Watcher) -> Option<u64> {
-        let mut budget = self.budget.take()?;
-        let (tree, trust) = (Arc::clone(&self.tree), self.trust.clone());
-        let work = move || (check::check(&tree, &hash, &trust, &mut budget), budget);
-        let (checked, budget) = tokio::task::spawn_blocking(work).await.ok()?;
-        self.budget = Some(budget);
-        let Checked { bytes, rotten } = checked?;
-        if !rotten.iter().any(Rot::is_read_error) {
-            self.read_errors = 0;
-        }
-        for rot in rotten {
-            self.rotten(Some(hash), rot, watcher).await;
-        }
-        watcher.read(bytes);
-        Some(bytes)
-    }
-
-    /// Reads what belongs to no artifact as far as is known.
-    async fn strays(&mut self, watcher: &dyn Watcher) {
-        let Some(mut budget) = self.budget.take() else { return };
-        let (tree, keys) = (Arc::clone(&self.tree), keys_of(&self.trust));
-        let work = move || (beside::strays(&tree, &keys, &mut budget), budget);
-        let Ok((rotten, budget)) = tokio::task::spawn_blocking(work).await else { return };
-        self.budget = Some(budget);
-        for rot in rotten {
-            self.rotten(None, rot, watcher).await;
-        }
-    }
-
-    async fn rotten(&mut self, hash: Option<HashPart>, rot: Rot, watcher: &dyn Watcher) {
-        let (kind, fault) = (rot.kind(), rot.fault().clone());
-        let artifact = hash.map_or_else(|| "none".to_owned(), |hash| hash.to_string());
-        if rot.is_read_error() {
-            self.read_errors = self.read_errors.saturating_add(1);
-            self.read_error = fault.to_string();
-            if self.read_errors > MAX_READ_ERRORS {
-                error!(%artifact, %fault, "the disk cannot be read; nothing more is set aside for that");
-                return;
-            }
-        }
-        self.round.rotten += 1;
-        let tree = Arc::clone(&self.tree);
-        let Ok(mended) = tokio::task::spawn_blocking(move || mend::mend(&tree, hash.as_ref(), &rot)).await
-        else {
-            return;
-        };
-        match mended {
-            Ok(Mended::Here) => {
-                warn!(%artifact, kind, reason = %fault.reason, %fault, "a file had rotted; written again");
-                watcher.rotten(kind, false);
-            }
-            Ok(Mended::SetAside(all)) => {
-                warn!(%artifact, kind, reason = %fault.reason, %fault, artifacts = all.len(), "a file has rotted; set aside, to be had again");
-                watcher.rotten(kind, true);
-            }
-            Ok(Mended::Removed) => {
-                warn!(%artifact, kind, reason = %fault.reason, %fault, "a file has rotted; it is not answered from here any more");
-                watcher.rotten(kind, false);
-            }
-            Err(error) => {
-                error!(%artifact, kind, reason = %fault.reason, %fault, %error, "a file has rotted and cannot be set aside");
-            }
-        }
-        // What was found must not be lost with the process.
         self.keep().await;
     }
 

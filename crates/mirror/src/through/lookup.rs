@@ -12,7 +12,7 @@ use super::race::{self, Found, Verdict, race};
 use super::recent::{Absent, Recent};
 use super::{Through, lock, refusal};
 use crate::metrics::LookupResult;
-use crate::refusals::Bad;
+use crate::refusals::Origin;
 use crate::tree::{CatalogEntry, canonical, nar_hash_of};
 
 /// Narinfos that upstreams are asked for at once.
@@ -140,7 +140,7 @@ impl Through {
         let (verdict, bad) = race(&shared.asking, &shared.upstreams, hash).await;
         if let Some(race::Bad { fault, source }) = bad {
             let refusal = refusal(hash.to_string(), fault, source);
-            shared.refusals.refuse(*hash, Bad::NarInfo, refusal, began.elapsed());
+            shared.refusals.refuse(Origin::NarInfo, *hash, refusal, began.elapsed());
         }
         shared.metrics.lookup(match &verdict {
             Verdict::Found(_) => LookupResult::Found,
@@ -149,7 +149,7 @@ impl Through {
         });
         match &verdict {
             Verdict::Found(found) => {
-                shared.refusals.accept(hash, Bad::NarInfo);
+                shared.refusals.accept(hash, Origin::NarInfo);
                 lock(&shared.lookups.recent).insert(*hash, found.clone());
             }
             Verdict::Absent => lock(&shared.lookups.absent).insert(*hash, Instant::now()),

@@ -128,10 +128,10 @@ pub fn nar(contents: &[u8]) -> Vec<u8> {
     nar
 }
 
-/// Compresses.
+/// Compresses, in little time rather than well.
 pub fn xz(bytes: &[u8]) -> Vec<u8> {
     let mut file = Vec::new();
-    liblzma::read::XzEncoder::new(bytes, 1).read_to_end(&mut file).unwrap();
+    liblzma::read::XzEncoder::new(bytes, 0).read_to_end(&mut file).unwrap();
     file
 }
 

@@ -17,6 +17,7 @@ mod misses;
 mod passes;
 mod quirks;
 mod readonly;
+mod refusals;
 mod rest;
 mod resume;
 mod retention;

@@ -2,8 +2,9 @@
 
 use granary_crds::{
     cache_mirror::{self, MAX_CLIENTS, MAX_RATE, MIN_CONNECTIONS},
-    is_network, is_object_name,
+    is_object_name,
 };
+use granary_placement::is_network;
 
 use super::Invalid;
 

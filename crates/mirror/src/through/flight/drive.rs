@@ -14,7 +14,7 @@ use super::super::keep::Reservation;
 use super::super::{Through, refusal};
 use super::attempt::{Event, Obtained, Problem};
 use super::view::{Body, End, View, visible};
-use crate::refusals::Bad;
+use crate::refusals::Origin;
 use crate::tree::CatalogEntry;
 
 /// How long an upstream may say nothing before the next one is asked too.
@@ -92,13 +92,13 @@ impl Through {
         self.0.metrics.flight(obtained.is_some());
         let hash = flight.known.hash_part;
         if let Some(obtained) = obtained {
-            self.0.refusals.accept(&hash, Bad::Nar);
+            self.0.refusals.accept(&hash, Origin::Nar);
             self.keep(obtained, room, now).await;
         } else {
             if let Some(Problem { fault, path, source }) = flight.bad.take() {
                 let path = path.map_or_else(|| hash.to_string(), |path| path.to_string());
                 let refusal = refusal(path, fault, source);
-                self.0.refusals.refuse(hash, Bad::Nar, refusal, now.elapsed());
+                self.0.refusals.refuse(Origin::Nar, hash, refusal, now.elapsed());
             }
             let end = if flight.missing { End::Missing } else { End::Failed };
             flight.show.send_modify(|view| view.end = Some(end));

@@ -92,7 +92,7 @@ impl Site {
 
     /// What stands as refused, newest first: which artifact, why, and from where.
     fn refused(&self) -> Vec<(String, RefusalReason, String)> {
-        let standing = self.refusals.standing().into_iter().map(|one| one.refusal);
+        let standing = self.refusals.newest(usize::MAX).0.into_iter();
         standing.map(|refusal| (refusal.store_path, refusal.reason, refusal.source)).collect()
     }
 
@@ -102,8 +102,10 @@ impl Site {
         self.tasks.wait().await;
         self.tasks.reopen();
         // Each refusal has a record, for which nobody waits.
-        for refused in self.refusals.standing() {
-            while self.tree.quarantined(&refused.hash).is_none() {
+        for (path, ..) in self.refused() {
+            let hash =
+                StorePath::parse(&path).map_or_else(|_| path.parse().unwrap(), |path| path.hash_part());
+            while self.tree.quarantined(&hash).is_none() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
