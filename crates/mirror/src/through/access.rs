@@ -1,5 +1,5 @@
 //! When clients last asked for what is here: by the hour, in memory, and on disk from time to time. Losing it only makes
-//! everything look as if it had been asked for just now.
+//! everything look alike.
 //!
 //! Hours are counted, never read from a clock on the wall ([`crate::counted`]): [`Accesses::count`] is called again and again. A mirror
 //! that is switched off at night only remembers longer.
@@ -75,6 +75,11 @@ impl Accesses {
         let mut inner = lock(&self.0);
         let now = inner.now();
         inner.changed |= inner.hours.insert(hash, now) != Some(now);
+    }
+
+    /// The last access that is known.
+    pub(super) fn known(&self, hash: &HashPart) -> Option<Hour> {
+        lock(&self.0).hours.get(hash).copied()
     }
 
     /// The last access; one that is not known counts as now, and from now on.
@@ -178,6 +183,7 @@ mod tests {
 
         let accesses = Accesses::read(&format!("{text}{} 12x\n{}\ngarbage 7", hash('c'), hash('d')));
         assert_eq!((accesses.last(&hash('a')), accesses.last(&hash('b'))), (100, 5));
+        assert_eq!((accesses.known(&hash('a')), accesses.known(&hash('c'))), (Some(100), None));
         pass(&accesses, 0, 100);
         assert_eq!(accesses.last(&hash('c')), 200, "what is not known was accessed now");
         pass(&accesses, 101, 200);
