@@ -5,17 +5,18 @@ use std::time::{Duration, Instant, SystemTime};
 /// Longest rest that is given, however long is asked for: a mistake at a source must not keep it away for days.
 const LONGEST: Duration = Duration::from_hours(1);
 
-/// Reads a `Retry-After`: seconds, or a date, of which `now` says how far away it is. At most an hour; `None` for what is
-/// neither.
+/// Reads a `Retry-After`: seconds, or a date. How far away that is says the answer's own `Date`, which is of the same clock;
+/// without one, `now`, the time here. At most an hour; `None` for what is neither.
 #[must_use]
-pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+pub fn retry_after(value: &str, date: Option<&str>, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // More than fits is more than is given.
         value.parse().map_or(LONGEST, Duration::from_secs)
     } else {
         // A date that has passed asks for nothing.
-        httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default()
+        let from = date.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(now);
+        httpdate::parse_http_date(value).ok()?.duration_since(from).unwrap_or_default()
     };
     Some(wait.min(LONGEST))
 }
@@ -56,7 +57,7 @@ mod tests {
     #[test]
     fn both_forms_are_read_and_bounded() {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
-        let read = |value: &str| retry_after(value, now).map(|wait| wait.as_secs());
+        let read = |value: &str| retry_after(value, None, now).map(|wait| wait.as_secs());
         assert_eq!(read("2"), Some(2));
         assert_eq!(read(" 120 "), Some(120));
         assert_eq!(read("0"), Some(0));
@@ -69,6 +70,22 @@ mod tests {
         assert_eq!(read("Fri, 31 Dec 9999 23:59:59 GMT"), Some(3600));
         for neither in ["", "soon", "-1", "1.5", "2 s", "Sun, 06 Nov 1994 08:50:37"] {
             assert_eq!(read(neither), None, "{neither:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_here_makes_no_rest_longer_or_shorter() {
+        let date = |text| httpdate::parse_http_date(text).unwrap();
+        let right = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let year = Duration::from_hours(365 * 24);
+        for now in [date(right), date(right) + year, date(right) - year, SystemTime::UNIX_EPOCH] {
+            let read = |value, sent| retry_after(value, sent, now).map(|wait| wait.as_secs());
+            assert_eq!(read("Sun, 06 Nov 1994 08:50:37 GMT", Some(right)), Some(60));
+            assert_eq!(read("Sun, 06 Nov 1994 08:48:37 GMT", Some(right)), Some(0));
+            assert_eq!(read("7", Some(right)), Some(7));
+            let longest = Some(3600);
+            assert!(read("Sun, 06 Nov 1994 08:50:37 GMT", Some("soon")) <= longest, "by the time here");
+            assert_eq!(read("Sun, 06 Nov 1994 08:50:37 GMT", Some("Thu, 01 Jan 1970 00:00:00 GMT")), longest);
         }
     }
 

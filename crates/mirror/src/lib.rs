@@ -7,6 +7,7 @@ pub mod channels;
 pub mod cli;
 pub mod commands;
 pub mod config;
+mod counted;
 pub mod extras;
 pub mod front;
 mod journal;

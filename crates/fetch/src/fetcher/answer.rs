@@ -95,8 +95,8 @@ fn why(status: StatusCode) -> String {
 }
 
 fn retry_after(answer: &Answer) -> Option<Duration> {
-    let value = answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
-    rest::retry_after(value, SystemTime::now())
+    let text = |name| answer.headers().get(name)?.to_str().ok();
+    rest::retry_after(text(header::RETRY_AFTER)?, text(header::DATE), SystemTime::now())
 }
 
 /// The fault of a source that failed too often.

@@ -62,7 +62,8 @@ impl Activity {
     fn keep(&mut self, policies: &[PolicyReport], now: Timestamp) {
         let before = std::mem::take(&mut self.behind);
         for policy in policies.iter().filter(|policy| !policy.synced) {
-            let since = before.get(&policy.name).copied().unwrap_or(now);
+            // A time that has not come yet is of a clock that was set back.
+            let since = before.get(&policy.name).copied().map_or(now, |since| since.min(now));
             self.behind.insert(policy.name.clone(), since);
         }
     }
@@ -96,6 +97,14 @@ mod tests {
         activity.end(&[policy("a", false)], last(70));
         assert_eq!(activity.lag("b", at(80)), 0, "nobody asks for it");
         assert_eq!(activity.lag("a", at(0)), 0, "the clock was set back");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_no_policy_well_for_ever() {
+        let mut activity = Activity::default();
+        activity.begin(&[policy("a", false)], at(1_000_000));
+        activity.end(&[policy("a", false)], last(10));
+        assert_eq!(activity.lag("a", at(30)), 20);
     }
 
     #[test]

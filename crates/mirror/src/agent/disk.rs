@@ -1,9 +1,9 @@
 //! Watches whether the disk takes anything in: Linux makes a disk read-only when it finds it damaged, and an admin may.
 //!
-//! What is there is served all the same, so this has nothing to do with being ready.
+//! What is there is served all the same, so this has nothing to do with being ready. It also tells the tree that time passes.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use granary_placement::report::CapacityReport;
 use tokio_util::sync::CancellationToken;
@@ -25,10 +25,15 @@ pub(super) async fn watch(
     wakes: Wakes,
     stop: CancellationToken,
 ) {
-    let mut before = true;
+    let (mut before, began) = (true, Instant::now());
     loop {
         let looked = Arc::clone(&tree);
-        let Ok(now) = tokio::task::spawn_blocking(move || looked.takes_in()).await else { return };
+        let look = move || {
+            let takes_in = looked.takes_in();
+            looked.time_passes(began.elapsed());
+            takes_in
+        };
+        let Ok(now) = tokio::task::spawn_blocking(look).await else { return };
         if now != before || !now {
             tell(&tree, &status, &metrics);
         }

@@ -57,7 +57,7 @@ pub(super) async fn scrub(config: &Config, tree: Arc<Tree>, told: Told, stop: Ca
 impl Watcher for Told {
     fn standing(&self, standing: &Standing) {
         let Standing { round, artifacts, total, late, failing } = standing;
-        let Round { began, after: _, bytes, artifacts: read, ended, rotten } = round;
+        let Round { began, elapsed: _, kept: _, after: _, bytes, artifacts: read, ended, rotten } = round;
         let report = ScrubReport {
             began: began.to_string(),
             read_artifacts: *read,

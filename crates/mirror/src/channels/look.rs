@@ -65,15 +65,12 @@ impl Lists {
         now.looked = Some(Instant::now());
     }
 
-    /// The list was asked for, and had or not. Over a restart, too, it is known since when it was not. Blocks on the disk.
+    /// The list was asked for, and had or not. Blocks on the disk.
     fn looked(&self, standing: &Standing, had: bool, time: Timestamp) {
-        if !had && standing.now().state.looked.is_some() {
-            return;
-        }
-        if let Err(error) = self.change(standing, |state| state.looked = Some(time)) {
+        if let Err(error) = self.change(standing, |state| state.looked(had, time)) {
             // A disk that takes nothing in does not make the channel late.
             tracing::debug!(%error, "when a channel was looked at cannot be kept");
-            standing.now().state.looked = Some(time);
+            standing.now().state.looked(had, time);
         }
     }
 

@@ -51,6 +51,17 @@ impl State {
         coming.map_or(0, |newest| since(newest.seen)).max(if late { unseen } else { 0 })
     }
 
+    /// The list was asked for, and `had` or not. Since when it was not is known over a restart, too. A time that has not come
+    /// yet is of a clock that was set back: from `now` on it is late.
+    pub fn looked(&mut self, had: bool, now: Timestamp) {
+        if had || self.looked.is_none_or(|looked| looked > now) {
+            self.looked = Some(now);
+        }
+        for revision in &mut self.revisions {
+            revision.seen = revision.seen.min(now);
+        }
+    }
+
     /// A list was found. A revision that is there already, such as one that the channel went back to, becomes the newest.
     pub fn found(&mut self, revision: Revision, keep: usize) {
         let known = self.revisions.iter().position(|known| known.id == revision.id);
@@ -155,6 +166,25 @@ mod tests {
         found(&mut state, "b");
         assert_eq!(state.lag(false, every, time(400)), 400, "the longer of the two");
         assert_eq!(state.lag(false, every, time(0)), 0, "the clock was set back");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_no_channel_well_for_ever() {
+        let (every, year) = (Duration::from_mins(10), 365 * 86_400);
+        let mut state = State::default();
+        state.looked(true, time(year));
+        for at in [100, 200] {
+            state.looked(false, time(at));
+        }
+        assert_eq!(state.lag(false, every, time(400)), 300, "from the first look by the right clock");
+        found(&mut state, "a");
+        state.revisions[0].seen = time(year);
+        state.looked(true, time(300));
+        assert_eq!(state.lag(true, every, time(400)), 100, "it comes");
+        state.completed("a", 0, time(400), 2);
+        state.looked(true, time(500));
+        state.looked(false, time(600));
+        assert_eq!(state.lag(false, every, time(700)), 200, "from the last list that was had");
     }
 
     #[test]

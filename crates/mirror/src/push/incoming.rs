@@ -1,19 +1,20 @@
 //! NAR files that wait for their narinfo, and what came before the narinfo with them.
 //!
-//! How long one has waited is counted from sweep to sweep, and never read from a clock on the wall, which may jump by a year or
-//! start in 1970. Over a restart the count is kept as the time of the file, after 1970.
+//! How long one has waited is counted from sweep to sweep ([`crate::counted`]). Over a restart the count is kept as the time of the
+//! file, after 1970.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::part::Part;
 use super::quota::{Reservation, lock};
 use super::refused::{Reason, Refused};
 use super::request::is_file_name;
+use crate::counted::{Counted, keep_age, kept_age};
 use crate::tree::TreeError;
 
 /// Files that may wait.
@@ -35,8 +36,8 @@ pub(super) struct Incoming {
 #[derive(Debug, Default)]
 pub(super) struct State {
     waiting: HashMap<String, Waiting>,
-    /// When the last sweep was.
-    swept: Option<Duration>,
+    /// Time, from sweep to sweep.
+    counted: Counted,
     /// Bytes that are reserved by uploads in work.
     pub(super) reserved: u64,
     /// Names the next part.
@@ -77,7 +78,7 @@ impl Incoming {
             let meta = entry.metadata().map_err(TreeError::io("read", &entry.path()))?;
             match name {
                 Some(name) if meta.is_file() => {
-                    let age = age_of(meta.modified());
+                    let age = kept_age(meta.modified(), AGE);
                     state.waiting.insert(name, Waiting { size: meta.len(), age });
                 }
                 _ => remove(&entry.path()),
@@ -109,7 +110,7 @@ impl Incoming {
     pub(super) fn keep(&self, name: &str, from: &Path, size: u64) -> Result<(), Refused> {
         self.may_wait(name)?;
         let mut state = self.state();
-        set_age(from, Duration::ZERO).map_err(Refused::disk)?;
+        keep_age(from, Duration::ZERO).map_err(Refused::disk)?;
         fs::rename(from, self.directory.join(name)).map_err(Refused::disk)?;
         state.waits(name, size);
         Ok(())
@@ -120,7 +121,7 @@ impl Incoming {
         self.may_wait(name)?;
         let mut state = self.state();
         let path = self.directory.join(name);
-        fs::write(&path, "").and_then(|()| set_age(&path, Duration::ZERO)).map_err(Refused::disk)?;
+        fs::write(&path, "").and_then(|()| keep_age(&path, Duration::ZERO)).map_err(Refused::disk)?;
         state.waits(name, 0);
         Ok(())
     }
@@ -159,15 +160,14 @@ impl Incoming {
     pub(super) fn sweep(&self, now: Duration) {
         let directory = &self.directory;
         let mut state = self.state();
-        let step = state.swept.map_or(Duration::ZERO, |last| now.saturating_sub(last).min(LONGEST_STEP));
-        state.swept = Some(now);
+        let step = state.counted.step(now, LONGEST_STEP);
         state.waiting.retain(|name, waiting| {
             waiting.age = waiting.age.saturating_add(step);
             let (path, old) = (directory.join(name), waiting.age >= AGE);
             if old {
                 tracing::info!(name, bytes = waiting.size, "an upload that was never completed is removed");
                 remove(&path);
-            } else if let Err(error) = set_age(&path, waiting.age) {
+            } else if let Err(error) = keep_age(&path, waiting.age) {
                 tracing::debug!(%error, name, "how long it has waited is not kept");
             }
             !old
@@ -187,17 +187,6 @@ fn is_beside(name: &str) -> bool {
 
 fn is_nar_name(name: &str) -> bool {
     is_file_name(name) && !name.ends_with(PART)
-}
-
-/// Keeps how long a file has waited.
-pub(super) fn set_age(path: &Path, age: Duration) -> io::Result<()> {
-    File::options().write(true).open(path)?.set_modified(SystemTime::UNIX_EPOCH + age)
-}
-
-/// How long a file has waited, by its time. One that is no such age is of a clock: a crash came before [`set_age`].
-fn age_of(modified: io::Result<SystemTime>) -> Duration {
-    let age = modified.ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-    age.filter(|age| *age <= AGE).unwrap_or_default()
 }
 
 fn remove(path: &Path) {

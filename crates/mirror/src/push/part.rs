@@ -10,9 +10,10 @@ use futures::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;
 
 use super::body::{SILENCE, cut, silent};
-use super::incoming::{State, set_age};
+use super::incoming::State;
 use super::quota::{Reservation, lock};
 use super::refused::Refused;
+use crate::counted::keep_age;
 
 /// An upload in work; what is there of it is removed unless it becomes whole.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl Part {
         }
         file.flush().await.map_err(Refused::disk)?;
         drop(file);
-        set_age(&self.path, Duration::ZERO).map_err(Refused::disk)?;
+        keep_age(&self.path, Duration::ZERO).map_err(Refused::disk)?;
         let mut state = lock(&self.state);
         fs::rename(&self.path, self.directory.join(&self.name)).map_err(Refused::disk)?;
         state.waits(&self.name, length);

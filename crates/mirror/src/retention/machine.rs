@@ -1,15 +1,16 @@
 //! What may go: decided from what is wanted, what is here, and how long both were seen. Pure.
 //!
-//! Time is counted, never read from a clock on the wall: [`Machine::step`] is called after each pass, and the time since the
-//! call before it counts, once, if both calls knew everything that is wanted. What lies between two runs of the program
-//! counts for nothing, and a step counts for a day at most. So no clock that jumps, no outage and no unreadable instruction
-//! makes anything go early; a mirror that is switched off at night only keeps things longer.
+//! Time is counted, never read from a clock on the wall ([`crate::counted`]): [`Machine::step`] is called after each pass, and the
+//! time since the call before it counts, once, if both calls knew everything that is wanted. A step counts for a day at most.
+//! So no clock that jumps, no outage and no unreadable instruction makes anything go early.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use granary_nix::HashPart;
 use serde::{Deserialize, Serialize};
+
+use crate::counted::Counted;
 
 /// A client may remember a narinfo for so long, and ask for the NAR that it names.
 pub const ANSWERED: Duration = Duration::from_hours(30 * 24);
@@ -67,15 +68,15 @@ pub struct Steps {
 #[derive(Clone, Debug)]
 pub struct Machine {
     seen: Seen,
-    /// When the step before this one was, if it knew everything.
-    last: Option<Duration>,
+    /// From steps that knew everything to the next that did.
+    counted: Counted,
 }
 
 impl Machine {
     /// Goes on from what was kept.
     #[must_use]
     pub fn new(seen: Seen) -> Self {
-        Self { seen, last: None }
+        Self { counted: Counted::from(Duration::from_millis(seen.clock)), seen }
     }
 
     /// What to keep.
@@ -95,11 +96,12 @@ impl Machine {
     pub fn step(&mut self, rules: Rules, here: Here<'_>, now: Duration) -> Steps {
         let Here { published, trashed, wanted } = here;
         let Some(wanted) = wanted else {
-            self.last = None;
+            self.counted.pause();
             return Steps::default();
         };
-        self.count(now);
-        let clock = self.seen.clock;
+        self.counted.step(now, LONGEST_STEP);
+        let clock = u64::try_from(self.counted.total().as_millis()).unwrap_or(u64::MAX);
+        self.seen.clock = clock;
         let before = (self.seen.unwanted.len(), self.seen.trashed.len());
 
         let unwanted: HashSet<&HashPart> = published.iter().filter(|hash| !wanted.contains(hash)).collect();
@@ -134,15 +136,6 @@ impl Machine {
         let forget = trashed.iter().filter(|(hash, _)| is_over(hash, known)).map(|(hash, _)| *hash).collect();
         let began = before != (self.seen.unwanted.len(), self.seen.trashed.len());
         Steps { take_out, empty, forget, changed: began || ended }
-    }
-
-    fn count(&mut self, now: Duration) {
-        if let Some(last) = self.last {
-            let step = now.saturating_sub(last).min(LONGEST_STEP);
-            let millis = u64::try_from(step.as_millis()).unwrap_or(u64::MAX);
-            self.seen.clock = self.seen.clock.saturating_add(millis);
-        }
-        self.last = Some(now);
     }
 }
 

@@ -93,6 +93,8 @@ pub struct Scrubber {
     trust: Trust,
     rules: Rules,
     round: Round,
+    /// When `round.elapsed` was right.
+    counted: tokio::time::Instant,
     kept: tokio::time::Instant,
     was_late: bool,
     read_errors: u32,
@@ -107,15 +109,17 @@ impl Scrubber {
     #[must_use]
     pub fn open(tree: Arc<Tree>, trust: impl Into<Trust>, rules: Rules) -> Self {
         let trust = trust.into();
-        let kept = tree.state(STATE).and_then(|json| serde_json::from_slice(&json).ok());
-        let round = kept.unwrap_or_else(|| Round::first(Timestamp::now()));
-        let kept = tokio::time::Instant::now();
+        let (kept, now) = (tree.state(STATE), Timestamp::now());
+        let kept: Option<Round> = kept.and_then(|json| serde_json::from_slice(&json).ok());
+        let round = kept.map_or_else(|| Round::first(now), |round| round.resumed(now, rules.period));
+        let now = tokio::time::Instant::now();
         Self {
             tree,
             trust,
             rules,
             round,
-            kept,
+            counted: now,
+            kept: now,
             was_late: false,
             read_errors: 0,
             read_error: String::new(),
@@ -177,6 +181,7 @@ impl Scrubber {
         }
         info!(artifacts = self.round.artifacts, bytes = self.round.bytes, "everything has been read again");
         self.round = self.round.next(Timestamp::now());
+        self.counted = tokio::time::Instant::now();
         self.keep().await;
         watcher.standing(&self.standing());
     }
@@ -199,9 +204,7 @@ impl Scrubber {
     }
 
     fn progress(&self, total: u64) -> Progress {
-        let elapsed = Timestamp::now().duration_since(self.round.began);
-        // A clock that went back: as if the round had just begun.
-        let elapsed = elapsed.try_into().unwrap_or(Duration::ZERO);
+        let elapsed = self.round.elapsed.saturating_add(self.counted.elapsed());
         Progress { elapsed, done: self.round.bytes, total }
     }
 
@@ -244,7 +247,10 @@ impl Scrubber {
     }
 
     async fn keep(&mut self) {
-        self.kept = tokio::time::Instant::now();
+        let now = tokio::time::Instant::now();
+        self.round.elapsed = self.round.elapsed.saturating_add(now - self.counted);
+        self.round.kept = Some(Timestamp::now());
+        (self.counted, self.kept) = (now, now);
         let (tree, json) = (Arc::clone(&self.tree), serde_json::to_vec(&self.round).unwrap_or_default());
         let kept = tokio::task::spawn_blocking(move || tree.keep_state(STATE, &json)).await;
         // That the disk is read-only is told without this.

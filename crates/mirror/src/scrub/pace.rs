@@ -20,7 +20,7 @@ impl Default for Rules {
 /// How far a round is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Time since the round began, by the clock on the wall, which may have jumped.
+    /// Time since the round began.
     pub elapsed: Duration,
     /// Bytes that have been read in it.
     pub done: u64,
@@ -33,8 +33,8 @@ const PLANNED: u32 = 4;
 
 /// How long to wait before the next file is read.
 ///
-/// A clock that jumped makes a round faster or slower; it is never read above the budget, nor does one wait longer than for
-/// what the whole period would allow.
+/// Whatever time is said to have passed: it is never read above the budget, nor does one wait longer than for what the whole
+/// period would allow.
 #[must_use]
 pub fn pause(rules: &Rules, progress: Progress) -> Duration {
     let Progress { elapsed, done, total } = progress;

@@ -1,9 +1,8 @@
 //! When clients last asked for what is here: by the hour, in memory, and on disk from time to time. Losing it only makes
-//! everything look as if it had been asked for just now.
+//! everything look alike.
 //!
-//! Hours are counted, never read from a clock on the wall, which may jump by a year or start in 1970: [`Accesses::count`] is
-//! called again and again, and the time since the call before it counts. What lies between two runs of the program counts for
-//! nothing; a mirror that is switched off at night only remembers longer.
+//! Hours are counted, never read from a clock on the wall ([`crate::counted`]): [`Accesses::count`] is called again and again. A mirror
+//! that is switched off at night only remembers longer.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -12,6 +11,7 @@ use std::time::Duration;
 use granary_nix::HashPart;
 
 use super::lock;
+use crate::counted::Counted;
 
 /// Hours that have been counted.
 pub(super) type Hour = u32;
@@ -28,10 +28,7 @@ pub(super) struct Accesses(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     hours: HashMap<HashPart, Hour>,
-    /// Time that has been counted.
-    clock: Duration,
-    /// When the step before this one was.
-    last: Option<Duration>,
+    counted: Counted,
     changed: bool,
     /// The count that is on disk.
     kept: Duration,
@@ -39,7 +36,7 @@ struct Inner {
 
 impl Inner {
     fn now(&self) -> Hour {
-        hours(self.clock)
+        hours(self.counted.total())
     }
 }
 
@@ -59,16 +56,13 @@ impl Accesses {
             Some((hash.parse().ok()?, hour.parse::<Hour>().ok()?.min(hours(clock))))
         };
         let hours = text.lines().skip(1).filter_map(line).collect();
-        Self(Mutex::new(Inner { hours, clock, kept: clock, ..Inner::default() }))
+        let counted = Counted::from(clock);
+        Self(Mutex::new(Inner { hours, counted, kept: clock, ..Inner::default() }))
     }
 
     /// Time passes; `now` is time since the program started.
     pub(super) fn count(&self, now: Duration) {
-        let mut inner = lock(&self.0);
-        if let Some(last) = inner.last {
-            inner.clock = inner.clock.saturating_add(now.saturating_sub(last).min(LONGEST_STEP));
-        }
-        inner.last = Some(now);
+        lock(&self.0).counted.step(now, LONGEST_STEP);
     }
 
     /// The hour now.
@@ -81,6 +75,11 @@ impl Accesses {
         let mut inner = lock(&self.0);
         let now = inner.now();
         inner.changed |= inner.hours.insert(hash, now) != Some(now);
+    }
+
+    /// The last access that is known.
+    pub(super) fn known(&self, hash: &HashPart) -> Option<Hour> {
+        lock(&self.0).hours.get(hash).copied()
     }
 
     /// The last access; one that is not known counts as now, and from now on.
@@ -109,14 +108,15 @@ impl Accesses {
         use std::fmt::Write as _;
 
         let mut inner = lock(&self.0);
-        let passed = if ends { inner.clock != inner.kept } else { hours(inner.clock) != hours(inner.kept) };
+        let (clock, kept) = (inner.counted.total(), inner.kept);
+        let passed = if ends { clock != kept } else { hours(clock) != hours(kept) };
         if !std::mem::take(&mut inner.changed) && !passed {
             return None;
         }
-        inner.kept = inner.clock;
+        inner.kept = clock;
         let mut text = String::with_capacity(inner.hours.len() * 44);
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{CLOCK}{}", inner.clock.as_secs());
+        let _ = writeln!(text, "{CLOCK}{}", clock.as_secs());
         for (hash, hour) in &inner.hours {
             let _ = writeln!(text, "{hash} {hour}");
         }
@@ -183,6 +183,7 @@ mod tests {
 
         let accesses = Accesses::read(&format!("{text}{} 12x\n{}\ngarbage 7", hash('c'), hash('d')));
         assert_eq!((accesses.last(&hash('a')), accesses.last(&hash('b'))), (100, 5));
+        assert_eq!((accesses.known(&hash('a')), accesses.known(&hash('c'))), (Some(100), None));
         pass(&accesses, 0, 100);
         assert_eq!(accesses.last(&hash('c')), 200, "what is not known was accessed now");
         pass(&accesses, 101, 200);

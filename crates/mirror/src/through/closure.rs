@@ -7,6 +7,7 @@ use granary_nix::{HashPart, NarInfo, StorePath};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::lookup::Asker;
 use super::race::Verdict;
 use super::{Through, lock};
 use crate::tree::{Tree, TreeError, references_first};
@@ -104,7 +105,7 @@ impl Through {
             {
                 if !self.0.tree.in_catalog(&hash) {
                     let through = self.clone();
-                    running.spawn(async move { (hash, path, through.look_up(&hash).await) });
+                    running.spawn(async move { (hash, path, through.look_up(&hash, Asker::Closure).await) });
                 }
             }
             let Some(answer) = running.join_next().await else { return Ok(found) };

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use granary_nix::{HashPart, NarInfo, served_nar_name};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::race::{self, Found, Verdict, race};
 use super::recent::{Absent, Recent};
@@ -15,9 +16,11 @@ use crate::metrics::LookupResult;
 use crate::refusals::Origin;
 use crate::tree::{CatalogEntry, canonical, nar_hash_of};
 
-/// Narinfos that upstreams are asked for at once.
+/// Narinfos that upstreams are asked for at once because a client waits.
 const AT_ONCE: usize = 64;
-/// How long a narinfo waits until the upstreams are asked for it, before the client is told to come again. With the time that
+/// Those that are asked for besides, for closures: however slow the upstreams are for them, no client waits for these.
+const BACKGROUND: usize = 32;
+/// How long a narinfo for a client waits until the upstreams are asked for it, before the client is told to come again. With the time that
 /// they have for the answer it is less than nginx waits for the agent: nobody is told by nginx that nothing answers.
 const QUEUED: Duration = Duration::from_secs(10);
 /// Narinfos that are waited for at once.
@@ -34,13 +37,31 @@ pub enum Answer {
     Unknown(Arc<str>),
 }
 
+/// For whom a narinfo is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A client, who waits.
+    Client,
+    /// A closure, in the background.
+    Closure,
+}
+
+/// A question that is being asked.
+#[derive(Debug)]
+struct Question {
+    answer: watch::Receiver<Option<Verdict>>,
+    /// Cancelled when a client waits for the answer.
+    urgent: CancellationToken,
+}
+
 /// What is known and what is being asked.
 #[derive(Debug)]
 pub(super) struct Lookups {
     recent: Mutex<Recent>,
     absent: Mutex<Absent>,
-    running: Mutex<HashMap<HashPart, watch::Receiver<Option<Verdict>>>>,
+    running: Mutex<HashMap<HashPart, Question>>,
     slots: Semaphore,
+    background: Semaphore,
 }
 
 impl Default for Lookups {
@@ -50,11 +71,23 @@ impl Default for Lookups {
             absent: Mutex::default(),
             running: Mutex::default(),
             slots: Semaphore::new(AT_ONCE),
+            background: Semaphore::new(BACKGROUND),
         }
     }
 }
 
 impl Lookups {
+    /// A turn to ask the upstreams; `None` when a client would have to wait too long for it. In the background a turn is
+    /// waited for as long as it takes, or until a client waits for the same.
+    async fn turn(&self, urgent: &CancellationToken) -> Option<SemaphorePermit<'_>> {
+        tokio::select! {
+            biased;
+            () = urgent.cancelled() => {}
+            turn = self.background.acquire() => return turn.ok(),
+        }
+        timeout(QUEUED, self.slots.acquire()).await.ok()?.ok()
+    }
+
     /// A narinfo that was found a moment ago, as its upstream has it.
     pub(super) fn recent(&self, hash: &HashPart) -> Option<Found> {
         lock(&self.recent).get(hash)
@@ -83,7 +116,7 @@ impl Through {
             self.note(*hash);
             return Answer::Found(Arc::new(info));
         }
-        match self.look_up(hash).await {
+        match self.look_up(hash, Asker::Client).await {
             Verdict::Found(found) => {
                 self.gather_later(*hash);
                 Answer::Found(Arc::new(canonical(&found.info, None)))
@@ -94,7 +127,7 @@ impl Through {
     }
 
     /// What the upstreams say, now or a moment ago. However many ask, an upstream is asked once.
-    pub(super) async fn look_up(&self, hash: &HashPart) -> Verdict {
+    pub(super) async fn look_up(&self, hash: &HashPart, asker: Asker) -> Verdict {
         let lookups = &self.0.lookups;
         if let Some(found) = lookups.recent(hash) {
             return Verdict::Found(found);
@@ -102,7 +135,7 @@ impl Through {
         if lock(&lookups.absent).has(hash, Instant::now()) {
             return Verdict::Absent;
         }
-        let Some(mut answer) = self.running(hash) else {
+        let Some(mut answer) = self.running(hash, asker) else {
             return Verdict::Unknown("too many narinfos are being asked for".into());
         };
         // A sender that is gone without a word belonged to a task that was ended.
@@ -111,28 +144,35 @@ impl Through {
     }
 
     /// The question that is being asked, or a new one.
-    fn running(&self, hash: &HashPart) -> Option<watch::Receiver<Option<Verdict>>> {
+    fn running(&self, hash: &HashPart, asker: Asker) -> Option<watch::Receiver<Option<Verdict>>> {
         let mut running = lock(&self.0.lookups.running);
-        if let Some(answer) = running.get(hash).filter(|answer| answer.has_changed().is_ok()) {
-            return Some(answer.clone());
+        if let Some(question) = running.get(hash).filter(|question| question.answer.has_changed().is_ok()) {
+            if asker == Asker::Client {
+                question.urgent.cancel();
+            }
+            return Some(question.answer.clone());
         }
         if running.len() >= MOST_RUNNING {
             return None;
         }
         let (tell, answer) = watch::channel(None);
-        running.insert(*hash, answer.clone());
+        let urgent = CancellationToken::new();
+        if asker == Asker::Client {
+            urgent.cancel();
+        }
+        running.insert(*hash, Question { answer: answer.clone(), urgent: urgent.clone() });
         let (through, hash) = (self.clone(), *hash);
         self.spawn(async move {
-            let verdict = through.ask(&hash).await;
+            let verdict = through.ask(&hash, &urgent).await;
             lock(&through.0.lookups.running).remove(&hash);
             tell.send_replace(Some(verdict));
         });
         Some(answer)
     }
 
-    async fn ask(&self, hash: &HashPart) -> Verdict {
+    async fn ask(&self, hash: &HashPart, urgent: &CancellationToken) -> Verdict {
         let shared = &*self.0;
-        let Ok(_slot) = timeout(QUEUED, shared.lookups.slots.acquire()).await else {
+        let Some(_turn) = shared.lookups.turn(urgent).await else {
             shared.metrics.lookup(LookupResult::Unknown);
             return Verdict::Unknown("too many narinfos are being asked for".into());
         };
@@ -158,5 +198,38 @@ impl Through {
             }
         }
         verdict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn clients_and_closures_have_turns_of_their_own() {
+        let lookups = Lookups::default();
+        let (client, closure) = (CancellationToken::new(), CancellationToken::new());
+        client.cancel();
+        let turn = |urgent| lookups.turn(urgent).now_or_never().flatten();
+        let background: Vec<_> = std::iter::from_fn(|| turn(&closure)).collect();
+        assert_eq!(background.len(), BACKGROUND);
+        let clients: Vec<_> = std::iter::from_fn(|| turn(&client)).collect();
+        assert_eq!(clients.len(), AT_ONCE, "whatever closures wait for");
+        drop(background);
+        assert!(turn(&closure).is_some(), "whatever clients wait for");
+    }
+
+    #[tokio::test]
+    async fn what_a_client_waits_for_too_does_not_wait_as_long_as_a_closure() {
+        let lookups = Lookups::default();
+        let closure = CancellationToken::new();
+        let turn = |urgent| lookups.turn(urgent).now_or_never().flatten();
+        let _background: Vec<_> = std::iter::from_fn(|| turn(&closure)).collect();
+        let mut waits = std::pin::pin!(lookups.turn(&closure));
+        assert!(waits.as_mut().now_or_never().is_none());
+        closure.cancel();
+        assert!(waits.now_or_never().flatten().is_some());
     }
 }

@@ -105,7 +105,7 @@ impl Through {
             ..limits.clone()
         };
         let fetching = Limits { connections: flight::AT_ONCE, ..limits.clone() };
-        // Losing it only makes everything look as if it had been asked for just now.
+        // Losing it only makes everything look alike.
         let accesses = std::fs::read_to_string(tree.layout().accesses()).unwrap_or_default();
         Ok(Self(Arc::new(Shared {
             accesses: access::Accesses::read(&accesses),

@@ -10,7 +10,7 @@ use granary_nix::HashPart;
 pub(super) struct Guest {
     /// Bytes of its NAR file.
     pub(super) bytes: u64,
-    /// When a client last had it or its narinfo, in counted hours.
+    /// When a client last had it or its narinfo, in counted hours; 0 when that is not known.
     pub(super) accessed: u32,
     /// When it was published, in seconds: of those that were accessed in one hour the elder leave first.
     pub(super) published: i64,

@@ -8,7 +8,7 @@
 //! .granary/id                     the disk's id
 //! .granary/lock                   held by the one process that writes
 //! .granary/tmp/                   what is being written; emptied at start
-//! .granary/partial/<hash>         large NAR files that came in part; bounded, and removed after a week
+//! .granary/partial/<hash>         large NAR files that came in part; bounded, and kept for a week
 //! .granary/catalog/<hash part>.narinfo      every artifact that is published here or that a policy wants, wherever it is held
 //! .granary/quarantine/<hash part>.json      what was refused, and why
 //! .granary/trash/<hash part>.narinfo        what was taken out
@@ -17,7 +17,7 @@
 //! .granary/pushed                 names of files beside artifacts that were pushed, for the quota
 //! .granary/kept/<hash part>       marks of what stays although no policy wants it
 //! .granary/channels/<name>/        the revisions of a channel that are kept, and what they list
-//! .granary/names.json             names that NAR files had in the last month
+//! .granary/names.json             names that NAR files had, for a month
 //! .granary/access/hours           when clients last had what is here only because they asked for it
 //! ```
 //!
@@ -32,6 +32,7 @@ mod batch;
 mod canonical;
 mod catalog;
 pub(crate) mod checksum;
+mod clock;
 #[cfg(test)]
 mod crashes;
 mod disk;
@@ -58,7 +59,7 @@ mod unreadable;
 use std::collections::{BinaryHeap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use granary_nix::{HashPart, NarInfo};
 
@@ -76,6 +77,7 @@ pub use temp::TempFile;
 
 use crate::capacity::{Capacity, NoRoom, Room};
 use catalog::Catalog;
+use clock::Clock;
 use durable::Scratch;
 use extras::Beside;
 use index::Index;
@@ -99,6 +101,7 @@ pub struct Tree {
     trash: RwLock<Trash>,
     names: RwLock<Names>,
     kept: RwLock<HashSet<HashPart>>,
+    clock: Mutex<Clock>,
     capacity: Arc<Capacity>,
     beside: Beside,
     /// Locked as long as the tree is open.

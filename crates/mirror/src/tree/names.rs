@@ -1,14 +1,15 @@
 //! Names that NAR files had, for clients that remember a narinfo for a month: a source that has the same NAR in another file
 //! gives it another FileHash, and so another name.
 //!
-//! A name is noted before what knows it changes, and forgotten when it is old, and another one is noted. Losing the document
-//! costs no more than an answer to who comes with such a name.
+//! A name is noted before what knows it changes, and forgotten when it is old: by time that is counted ([`crate::counted`]), so
+//! that no clock makes the mirror forget what it has promised to answer. Losing the document costs no more than an answer to
+//! who comes with such a name.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use granary_fetch::Expected;
 use granary_nix::{Compression, Hash, HashPart, served_nar_name};
-use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::index::CatalogEntry;
@@ -17,11 +18,11 @@ use super::{Tree, read, write};
 /// Where they are kept, below `.granary`.
 const STATE: &str = "names.json";
 /// A client may ask for a NAR so long after it read the narinfo, and a day more.
-const REMEMBERED: SignedDuration = SignedDuration::from_hours(31 * 24);
+const REMEMBERED: Duration = Duration::from_hours(31 * 24);
 /// Names that are kept; with more, those that were noted first are forgotten.
 const MOST: usize = 4096;
 
-/// A NAR file as it was, and since when it may be something else.
+/// A NAR file as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Former {
@@ -32,12 +33,13 @@ struct Former {
     nar_hash: Hash,
     nar_size: u64,
     content: Option<Hash>,
-    since: Timestamp,
+    /// Seconds that had been counted when it was noted.
+    since: u64,
 }
 
 impl Former {
     /// `None` for what was never named by its FileHash.
-    fn of(hash_part: HashPart, expected: &Expected, since: Timestamp) -> Option<Self> {
+    fn of(hash_part: HashPart, expected: &Expected, since: u64) -> Option<Self> {
         let Expected { compression, file_hash, file_size, nar_hash, nar_size, content } = *expected;
         let (file_hash, compression) = (file_hash?, compression.to_string());
         Some(Self { hash_part, compression, file_hash, file_size, nar_hash, nar_size, content, since })
@@ -56,32 +58,67 @@ impl Former {
     }
 }
 
-/// What is remembered, by name in the cache.
+/// The document.
+#[derive(Debug, Serialize, Deserialize)]
+struct Document<N> {
+    /// Seconds that had been counted when it was written.
+    clock: u64,
+    /// In the order in which they were noted.
+    names: Vec<N>,
+}
+
+/// What is remembered.
 #[derive(Debug, Default)]
-pub(super) struct Names(HashMap<String, Former>);
+pub(super) struct Names {
+    /// By name in the cache; each with its number, in the order in which they were noted.
+    all: HashMap<String, (u64, Former)>,
+    /// The number of the next.
+    next: u64,
+    clock: Duration,
+}
 
 impl Names {
     /// Reads the document; a damaged one is as good as none.
     pub(super) fn load(json: Option<Vec<u8>>) -> Self {
-        let all: Vec<Former> = json.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
-        Self(all.into_iter().filter_map(|former| Some((former.name()?, former))).collect())
+        let document = json.and_then(|json| serde_json::from_slice(&json).ok());
+        let Some(Document { clock, names }) = document else { return Self::default() };
+        let mut all = Self { clock: Duration::from_secs(clock), ..Self::default() };
+        // None was noted later than now.
+        all.add(names.into_iter().map(|former: Former| Former { since: former.since.min(clock), ..former }));
+        all
     }
 
     fn to_json(&self) -> Vec<u8> {
-        let mut all: Vec<&Former> = self.0.values().collect();
-        all.sort_unstable_by_key(|former| (former.since, former.file_hash));
-        serde_json::to_vec(&all).unwrap_or_default()
+        let mut all: Vec<&(u64, Former)> = self.all.values().collect();
+        all.sort_unstable_by_key(|(number, _)| *number);
+        let names = all.into_iter().map(|(_, former)| former).collect();
+        serde_json::to_vec(&Document { clock: self.clock.as_secs(), names }).unwrap_or_default()
     }
 
-    /// Notes more, and forgets what is old, or too much.
-    fn note(&mut self, more: Vec<Former>, now: Timestamp) {
-        self.0.retain(|_, former| now.duration_since(former.since) <= REMEMBERED);
-        self.0.extend(more.into_iter().filter_map(|former| Some((former.name()?, former))));
-        if self.0.len() > MOST {
-            let mut since: Vec<Timestamp> = self.0.values().map(|former| former.since).collect();
-            since.sort_unstable();
-            let first = since[since.len() - MOST];
-            self.0.retain(|_, former| former.since >= first);
+    fn get(&self, name: &str) -> Option<&Former> {
+        self.all.get(name).map(|(_, former)| former)
+    }
+
+    /// Time has passed: forgets what is old by now. Whether there is anything whose age has to be kept.
+    fn grow_older(&mut self, by: Duration) -> bool {
+        self.clock = self.clock.saturating_add(by);
+        let (clock, before) = (self.clock.as_secs(), self.all.len());
+        self.all.retain(|_, (_, former)| clock.saturating_sub(former.since) <= REMEMBERED.as_secs());
+        before > 0
+    }
+
+    /// Notes more. Of too many the first are forgotten.
+    fn add(&mut self, more: impl IntoIterator<Item = Former>) {
+        for former in more {
+            let Some(name) = former.name() else { continue };
+            self.all.insert(name, (self.next, former));
+            self.next += 1;
+        }
+        if self.all.len() > MOST {
+            let mut numbers: Vec<u64> = self.all.values().map(|(number, _)| *number).collect();
+            numbers.sort_unstable();
+            let first = numbers[numbers.len() - MOST];
+            self.all.retain(|_, (number, _)| *number >= first);
         }
     }
 }
@@ -90,19 +127,38 @@ impl Tree {
     /// Notes under which names these NAR files were answered, before anything that knows it changes. What cannot be kept on
     /// the disk now is kept in memory.
     pub(super) fn note_names<'n>(&self, former: impl Iterator<Item = (&'n HashPart, Expected)>) {
-        let now = Timestamp::now();
-        let former: Vec<Former> =
-            former.filter_map(|(hash, expected)| Former::of(*hash, &expected, now)).collect();
-        if former.is_empty() {
-            return;
-        }
         let json = {
             let mut names = write(&self.names);
-            names.note(former, now);
+            let since = names.clock.as_secs();
+            let former: Vec<Former> =
+                former.filter_map(|(hash, expected)| Former::of(*hash, &expected, since)).collect();
+            if former.is_empty() {
+                return;
+            }
+            names.add(former);
             names.to_json()
         };
-        if let Err(error) = self.keep_state(STATE, &json) {
-            tracing::warn!(%error, "the former names of NAR files cannot be kept");
+        self.keep_names(&json);
+    }
+
+    /// Time has passed. Blocks on the disk.
+    pub(super) fn names_grow_older(&self, by: Duration) {
+        let json = {
+            let mut names = write(&self.names);
+            names.grow_older(by).then(|| names.to_json())
+        };
+        if let Some(json) = json {
+            self.keep_names(&json);
+        }
+    }
+
+    fn keep_names(&self, json: &[u8]) {
+        match self.keep_state(STATE, json) {
+            // That the disk is read-only is told without this.
+            Err(error) if !error.is_read_only() => {
+                tracing::warn!(%error, "the former names of NAR files cannot be kept");
+            }
+            _ => {}
         }
     }
 
@@ -114,7 +170,7 @@ impl Tree {
     /// The artifact whose NAR file had this name, `<hash>.nar[.<compression>]`: as the catalog knows it now, if that is the
     /// same NAR, and else as it was.
     pub(super) fn formerly(&self, file: &str) -> Option<CatalogEntry> {
-        let former = read(&self.names).0.get(&format!("nar/{file}"))?.entry()?;
+        let former = read(&self.names).get(&format!("nar/{file}"))?.entry()?;
         let now = read(&self.catalog).entry(&former.hash_part);
         now.filter(|now| is_same(&now.expected, &former.expected)).or(Some(former))
     }
@@ -136,9 +192,14 @@ fn is_same(one: &Expected, other: &Expected) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use granary_nix::CacheInfo;
+
     use super::*;
 
-    fn former(number: i64) -> Former {
+    const HOUR: Duration = Duration::from_hours(1);
+    const YEAR: u64 = 365 * 24;
+
+    fn former(number: u64, since: u64) -> Former {
         let hash = Hash::of(&number.to_le_bytes());
         Former {
             hash_part: "00bgd045z0d4icpbc2yyz4gx48ak44la".parse().unwrap(),
@@ -148,26 +209,73 @@ mod tests {
             nar_hash: hash,
             nar_size: 2,
             content: None,
-            since: Timestamp::from_second(number).unwrap(),
+            since,
         }
     }
 
+    fn has(names: &Names, number: u64) -> bool {
+        names.get(&former(number, 0).name().unwrap()).is_some()
+    }
+
     #[test]
-    fn they_are_remembered_for_a_month_and_as_many_as_there_is_room_for() {
+    fn they_are_remembered_for_a_month_over_restarts_too() {
         let mut names = Names::default();
-        let month = 31 * 24 * 3600;
-        names.note(vec![former(0), former(10)], Timestamp::from_second(10).unwrap());
-        names.note(vec![former(month + 5)], Timestamp::from_second(month + 5).unwrap());
-        let (gone, there) = (former(0).name().unwrap(), former(10).name().unwrap());
-        assert!(!names.0.contains_key(&gone) && names.0.contains_key(&there) && names.0.len() == 2);
-        let many = (0..5000).map(|number| former(month + 10 + number)).collect();
-        names.note(many, Timestamp::from_second(month + 9).unwrap());
-        assert_eq!(names.0.len(), MOST);
-        assert!(names.0.contains_key(&former(month + 10 + 4999).name().unwrap()), "the newest stay");
-        let again = Names::load(Some(names.to_json()));
-        assert_eq!(again.0, names.0);
-        let entry = again.0[&former(month + 5000).name().unwrap()].entry().unwrap();
-        assert_eq!(entry.expected.file_hash, Some(former(month + 5000).file_hash));
-        assert_eq!(Names::load(Some(b"damaged".into())).0.len(), 0);
+        assert!(!names.grow_older(10 * HOUR), "nothing has to be kept");
+        names.add([former(0, names.clock.as_secs())]);
+        assert!(names.grow_older(HOUR));
+        names.add([former(1, names.clock.as_secs())]);
+        let mut names = Names::load(Some(names.to_json()));
+        let entry = names.get(&former(1, 0).name().unwrap()).unwrap().entry().unwrap();
+        assert_eq!(entry.expected.file_hash, Some(former(1, 0).file_hash));
+        names.grow_older(HOUR * (31 * 24 - 1));
+        assert!(has(&names, 0) && has(&names, 1));
+        assert!(names.grow_older(HOUR) && !has(&names, 0) && has(&names, 1), "a month after it was noted");
+        assert!(names.grow_older(HOUR) && names.all.is_empty(), "that has to be kept");
+    }
+
+    #[test]
+    fn as_many_are_remembered_as_there_is_room_for_and_the_newest_stay() {
+        let mut names = Names::default();
+        names.add((0..5000).map(|number| former(number, 0)));
+        assert_eq!(names.all.len(), MOST);
+        assert!(!has(&names, 903) && has(&names, 904) && has(&names, 4999));
+        names.add([former(904, 0)]);
+        let mut names = Names::load(Some(names.to_json()));
+        names.add([former(5000, 0)]);
+        assert!(has(&names, 904) && !has(&names, 905), "one that is noted again is new");
+    }
+
+    #[test]
+    fn a_damaged_document_makes_nothing_old_and_nothing_young_for_ever() {
+        assert_eq!(Names::load(Some(b"damaged".into())).all.len(), 0);
+        let document = Document { clock: 5, names: vec![former(0, u64::MAX)] };
+        let mut names = Names::load(Some(serde_json::to_vec(&document).unwrap()));
+        names.grow_older(HOUR * (31 * 24));
+        assert!(has(&names, 0));
+        names.grow_older(HOUR);
+        assert!(!has(&names, 0));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_does_not_make_a_tree_forget_a_name_nor_does_a_restart() {
+        let temp = tempfile::tempdir().unwrap();
+        let open = || Tree::open(temp.path(), &CacheInfo::default()).unwrap();
+        let former = former(0, 0);
+        let name = former.name().unwrap();
+        let knows = |tree: &Tree| tree.find_nar(name.strip_prefix("nar/").unwrap()).is_some();
+        let mut tree = open();
+        (0..5).for_each(|hour| tree.time_passes(Duration::from_hours(hour)));
+        tree.note_names(std::iter::once((&former.hash_part, former.entry().unwrap().expected)));
+        // A year forward and back, in three runs. Each jump forward counts for an hour: 6 of them.
+        for _ in 0..3 {
+            for hours in [0, YEAR, 0, YEAR] {
+                tree.time_passes(Duration::from_hours(hours));
+                assert!(knows(&tree));
+            }
+            drop(tree);
+            tree = open();
+            assert!(knows(&tree));
+        }
+        assert_eq!(read(&tree.names).clock, Duration::from_hours(4 + 6), "and it does count");
     }
 }

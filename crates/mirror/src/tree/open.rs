@@ -3,7 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::Read as _;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use granary_nix::{CacheInfo, HashPart, NarInfo, StorePath};
@@ -75,6 +75,7 @@ impl Opening {
             index,
             catalog,
             names: RwLock::default(),
+            clock: Mutex::default(),
             kept,
             trash,
             capacity,

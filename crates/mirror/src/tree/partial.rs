@@ -2,25 +2,31 @@
 //!
 //! What is in such a file is not trusted: the hashes of the whole decide, and when they do not hold the file is fetched from
 //! its start. So nothing here has to survive a power cut in good order.
+//!
+//! How long nobody has gone on with one is counted ([`crate::counted`]) and kept as the file's time, after 1970: a clock that jumps
+//! throws away nothing.
 
 use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use granary_nix::Hash;
 
 use super::durable::make_directory;
 use super::{TempFile, Tree, TreeError, disk};
+use crate::counted::{keep_age, kept_age};
 
 /// Most files that are kept.
 const MOST: usize = 64;
 /// Most bytes that are kept.
 const MOST_BYTES: u64 = 32 << 30;
-/// How long a file is kept that nobody goes on with.
+/// How long a file is kept that nobody goes on with, in time that is counted.
 const LONGEST: Duration = Duration::from_hours(7 * 24);
+/// The greatest age that is told from the time of a clock.
+const OLDEST: Duration = Duration::from_hours(8 * 24);
 
 /// The directory for them.
 #[derive(Debug)]
@@ -42,7 +48,7 @@ pub(super) struct Claim {
 struct Found {
     name: String,
     bytes: u64,
-    /// Since it was last written to.
+    /// How long nobody has gone on with it.
     age: Duration,
 }
 
@@ -81,14 +87,30 @@ impl Partials {
         }
     }
 
+    /// Time has passed. What cannot be done now costs only room on the disk.
+    pub(super) fn grow_older(&self, by: Duration) {
+        {
+            // Nobody begins to go on with one meanwhile.
+            let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+            for Found { name, age, .. } in self.found().unwrap_or_default() {
+                if !claimed.contains(&name)
+                    && let Err(error) =
+                        keep_age(&self.directory.join(&name), age.saturating_add(by).min(OLDEST))
+                {
+                    tracing::debug!(%error, name, "how long nobody has gone on with it is not kept");
+                }
+            }
+        }
+        self.tidy();
+    }
+
     fn found(&self) -> std::io::Result<Vec<Found>> {
-        let now = SystemTime::now();
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
             let meta = entry.metadata()?;
-            // A clock that was set back makes a file young, and not old.
-            let age = meta.modified().ok().and_then(|time| now.duration_since(time).ok()).unwrap_or_default();
+            // The time at which it was written makes it young: only what was counted is an age.
+            let age = kept_age(meta.modified(), OLDEST);
             let name = entry.file_name().to_string_lossy().into_owned();
             found.push(Found { name, bytes: meta.len(), age });
         }
@@ -112,6 +134,8 @@ fn spare(mut found: Vec<Found>, claimed: &HashSet<String>) -> Vec<String> {
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        // Whatever the clock says: it was gone on with just now. It may not be there, or be whole and have another name.
+        let _ = keep_age(&self.partials.directory.join(&self.name), Duration::ZERO);
         self.partials.claimed.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
     }
 }
@@ -177,6 +201,48 @@ mod tests {
         drop(tree);
         let tree = Tree::open(directory.path(), &CacheInfo::default()).unwrap();
         assert_eq!(fs::read(tree.partial(&key).path()).unwrap(), b"half", "over a restart");
+    }
+
+    #[test]
+    fn no_clock_makes_it_old_and_what_is_counted_does_over_a_restart_too() {
+        const YEAR: u64 = 365 * 24;
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Tree::open(directory.path(), &CacheInfo::default()).unwrap();
+        let key = Hash::of(b"bytes");
+        let mut tree = open();
+        let file = tree.partial(&key);
+        let path = file.path().to_owned();
+        fs::write(&path, b"half").unwrap();
+        drop(file);
+        // As a process left it that was killed, by a clock that was years slow or fast, or is now.
+        for hours in [9 * 24, 55 * YEAR, 60 * YEAR] {
+            keep_age(&path, Duration::from_hours(hours)).unwrap();
+            drop(tree);
+            tree = open();
+            assert!(path.exists());
+        }
+        for hours in [0, YEAR, 0, YEAR] {
+            tree.time_passes(Duration::from_hours(hours));
+            assert!(path.exists());
+        }
+        // 2 hours so far, and 100 more; a restart counts for nothing.
+        (0..=100).for_each(|hour| tree.time_passes(Duration::from_hours(hour)));
+        drop(tree);
+        let tree = open();
+        (0..=66).for_each(|hour| tree.time_passes(Duration::from_hours(hour)));
+        assert!(path.exists());
+        tree.time_passes(Duration::from_hours(67));
+        assert!(!path.exists(), "a week is over");
+        // Who tries to go on with one makes it young.
+        let file = tree.partial(&key);
+        fs::write(&path, b"half").unwrap();
+        drop(file);
+        (68..=200).for_each(|hour| tree.time_passes(Duration::from_hours(hour)));
+        let file = tree.partial(&key);
+        (201..=900).for_each(|hour| tree.time_passes(Duration::from_hours(hour)));
+        drop(file);
+        (901..=1000).for_each(|hour| tree.time_passes(Duration::from_hours(hour)));
+        assert!(path.exists());
     }
 
     #[test]

@@ -30,6 +30,7 @@ struct Site {
     tree: Arc<Tree>,
     through: Through,
     refusals: Arc<Refusals>,
+    metrics: Arc<Metrics>,
     tasks: TaskTracker,
     stop: CancellationToken,
     wants: Arc<Wants>,
@@ -59,7 +60,7 @@ impl Site {
         let fetcher = Fetcher::new(limits).unwrap();
         let (held, wanted) = (Arc::clone(&tree), Arc::clone(&wants));
         let through = Through::new(held, upstreams, &fetcher, settings, wanted, told, until).unwrap();
-        Self { directory, tree, through, refusals, tasks, stop, wants }
+        Self { directory, tree, through, refusals, metrics, tasks, stop, wants }
     }
 
     fn path(&self) -> &Path {

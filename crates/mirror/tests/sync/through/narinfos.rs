@@ -1,5 +1,6 @@
 //! Narinfos of what nobody wanted before.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use granary_fetch::Source;
@@ -67,6 +68,65 @@ async fn silent_upstreams_are_not_waited_for() {
     let site = Site::with(&sources, 1 << 30, Duration::from_mins(1));
     assert_eq!(site.found(&paths[0]).await.store_path, paths[0]);
     assert!(silent.iter().all(|upstream| upstream.take_asked().len() == 1), "by priority, all were asked");
+}
+
+/// Closures with more narinfos than are asked for at once, about all of which an upstream is silent: no client waits until it is
+/// given up for one of them, not even for what a closure waits for.
+#[tokio::test]
+async fn no_client_waits_behind_closures() {
+    // A machine that stands still for seconds may give some of them up before a client has its answer.
+    for _ in 0..5 {
+        if clients_are_answered_before_a_look_up_is_given_up().await {
+            return;
+        }
+    }
+    panic!("clients were answered only after an upstream was given up for some of the closures");
+}
+
+async fn clients_are_answered_before_a_look_up_is_given_up() -> bool {
+    let mut cache = Cache::new("test-1");
+    let closures: Vec<Vec<StorePath>> =
+        (0..3).map(|app| (0..32).map(|it| cache.add(&format!("needed-{app}-{it}"), &[])).collect()).collect();
+    let apps: Vec<StorePath> = closures
+        .iter()
+        .enumerate()
+        .map(|(number, needed)| cache.add(&format!("app-{number}"), &needed.iter().collect::<Vec<_>>()))
+        .collect();
+    let other = cache.add("other", &[]);
+    let (good, silent) = (Upstream::of(&cache).await, Upstream::start().await);
+    let mut needed: HashMap<String, (&StorePath, Vec<u8>)> = HashMap::new();
+    for path in closures.iter().flatten() {
+        let name = path.hash_part().narinfo_name();
+        needed.insert(name.clone(), (path, good.bytes(&name)));
+        silent.set(&name, Reply::Silent);
+        good.set(&name, Reply::Status(404));
+    }
+    let sources = [source(&silent, &cache.keys(), 10), source(&good, &cache.keys(), 40)];
+    let site = Site::with(&sources, 1 << 30, Duration::from_mins(10));
+    for app in &apps {
+        site.found(app).await;
+    }
+    let mut stuck: HashSet<String> = HashSet::new();
+    while stuck.len() < 32 {
+        let asked = silent.take_asked().into_iter().map(|asked| asked.path);
+        stuck.extend(asked.filter(|path| needed.contains_key(path)));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // If more are asked for at once, they are by now.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stuck.extend(silent.take_asked().into_iter().map(|asked| asked.path));
+    // One for which a closure waits and that was not asked for yet, and one of which no closure knows.
+    let (name, (waits, text)) = needed.iter().find(|(name, _)| !stuck.contains(*name)).unwrap();
+    silent.set(name, Reply::Status(404));
+    good.set(name, Reply::Bytes(text.clone()));
+    site.found(waits).await;
+    site.found(&other).await;
+    let metrics = site.metrics.text().unwrap();
+    let given_up =
+        metrics.lines().find(|line| line.contains("pull_through_narinfos_total{result=\"unknown\"}"));
+    let none = given_up.unwrap().ends_with(" 0");
+    site.stop.cancel();
+    none
 }
 
 #[tokio::test]

@@ -57,14 +57,19 @@ impl Scene {
         }
         assert_eq!(site.tree.totals().artifacts, if kept { 3 } else { 0 });
         drop(site);
+        scene.accessed(paths.into_iter().zip(hours));
+        scene
+    }
+
+    /// These are the accesses that are known after the next start.
+    fn accessed<'p>(&self, accesses: impl IntoIterator<Item = (&'p StorePath, u32)>) {
         let mut text = format!("clock {}\n", NOW * 3600);
-        for (path, hour) in paths.into_iter().zip(hours) {
+        for (path, hour) in accesses {
             writeln!(text, "{} {hour}", path.hash_part()).unwrap();
         }
-        let accesses = scene.directory.path().join(".granary/access");
-        std::fs::create_dir_all(&accesses).unwrap();
-        std::fs::write(accesses.join("hours"), text).unwrap();
-        scene
+        let folder = self.directory.path().join(".granary/access");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("hours"), text).unwrap();
     }
 
     fn site(&self) -> Site {
@@ -122,6 +127,23 @@ async fn what_is_wanted_takes_no_room_from_guests() {
     scene.get(&site, &scene.late).await;
     assert_eq!(site.tree.totals().artifacts, 4, "guests are the last two, and fit");
     clean(scene.directory.path(), &scene.cache.keys());
+}
+
+#[tokio::test]
+async fn what_a_policy_stopped_wanting_and_no_client_asked_for_leaves_before_what_clients_use() {
+    let scene = Scene::start([1, 2, 3]).await;
+    // Only one of them was ever asked for, and that long ago.
+    scene.accessed([(&scene.rare, 1)]);
+    let site = scene.site();
+    let wanted = [&scene.library, &scene.app].map(StorePath::hash_part);
+    site.wants.set_policies(Some(HashSet::from(wanted)));
+    scene.get(&site, &scene.late).await;
+    assert_eq!(site.tree.totals().artifacts, 4, "what is wanted takes no room");
+    // From now on all four are guests, and half a MiB is too much.
+    site.wants.set_policies(Some(HashSet::new()));
+    site.tree.forget(&scene.late.hash_part());
+    scene.get(&site, &scene.late).await;
+    assert_eq!(scene.here(&site), ["library", "rare", "late"], "referrers first");
 }
 
 #[tokio::test]
