@@ -1,4 +1,10 @@
 //! The agent in each mirror: pulls, verifies, publishes, reports, and runs nginx in front
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
+#[cfg(test)]
+extern crate self as granary_mirror;
+
 pub mod agent;
 mod arriving;
 pub mod capacity;
@@ -10,6 +16,8 @@ pub mod config;
 pub mod extras;
 pub mod front;
 mod journal;
+#[cfg(test)]
+mod killed;
 pub mod map;
 pub mod metrics;
 pub mod push;

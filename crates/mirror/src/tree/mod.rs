@@ -33,8 +33,8 @@ mod canonical;
 mod catalog;
 pub(crate) mod checksum;
 #[cfg(test)]
-mod crashes;
-mod disk;
+pub(crate) mod crashes;
+pub(crate) mod disk;
 mod durable;
 mod error;
 mod extras;
