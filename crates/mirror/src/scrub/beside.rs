@@ -9,7 +9,7 @@ use granary_placement::report::RefusalReason;
 
 use super::budget::{Budget, Paced};
 use super::check::{Rot, narinfo};
-use crate::tree::{Tree, checksum};
+use crate::tree::Tree;
 use crate::verify::artifact;
 use crate::verify::beside::{self, Flaw, Place, Through};
 
@@ -64,8 +64,8 @@ fn one(
     let place = Place { directory: tree.directory(), keys, info, distrusts: false };
     let mut read = || match beside::read(&extra, &name, &place, budget) {
         Ok(good) => {
-            if let Some(file) = File::open(tree.extra_path(&extra)).ok().filter(|_| !good.is_sealed) {
-                checksum::write(&file, good.checksum);
+            if !good.is_sealed {
+                tree.seal_extra(&extra, good.checksum);
             }
             None
         }

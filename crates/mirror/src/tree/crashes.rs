@@ -184,14 +184,16 @@ fn refusal(hash: &HashPart) -> Refusal {
     Refusal { store_path, reason, message: "m".into(), source: "s".into() }
 }
 
-/// Every file but the disk's id, and the names that NAR files had, which are more when something is done twice; of the records,
+/// Every file but the disk's id, and the names that NAR files had, and the checksums of files, which are more when something is done twice; of the records,
 /// which have the time in them, only the names.
 pub(crate) fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let (mut open, mut files) = (vec![directory.to_owned()], BTreeMap::new());
     while let Some(path) = open.pop() {
         if path.is_dir() {
             open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        } else if ![".granary/id", ".granary/names.json"].iter().any(|other| path.ends_with(other)) {
+        } else if ![".granary/id", ".granary/names.json"].iter().any(|other| path.ends_with(other))
+            && path.parent().is_none_or(|parent| !parent.ends_with(".granary/checksums"))
+        {
             let timed = path.extension().is_some_and(|extension| extension == "json");
             let content = if timed { Vec::new() } else { fs::read(&path).unwrap() };
             files.insert(path.strip_prefix(directory).unwrap().to_owned(), content);

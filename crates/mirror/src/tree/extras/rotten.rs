@@ -1,7 +1,9 @@
 //! The files beside artifacts, for whoever reads them again, and taking away what has rotted.
 
+use std::fs::File;
+
 use granary_nix::listing::Outline;
-use granary_nix::{BuildId, Extra, HashPart, NarInfo};
+use granary_nix::{BuildId, Extra, Hash, HashPart, NarInfo};
 
 use super::owners::outputs_in;
 use super::read_listing;
@@ -20,6 +22,13 @@ impl Tree {
         extras.push(listing);
         extras.retain(|extra| self.has_extra(extra));
         extras
+    }
+
+    /// Remembers what a file is that has been read, so that rot is told by it.
+    pub fn seal_extra(&self, extra: &Extra, checksum: Hash) {
+        if let Ok(file) = File::open(self.extra_path(extra)) {
+            self.beside.checksums.write(&extra.file_name(), &file, checksum);
+        }
     }
 
     /// The build ids that a listing of the tree has.
