@@ -20,6 +20,7 @@ mod journal;
 mod killed;
 pub mod map;
 pub mod metrics;
+mod percent;
 pub mod push;
 pub mod refusals;
 pub mod retention;

@@ -53,6 +53,18 @@ pub(super) fn strays(tree: &Tree, keys: &PublicKeys, budget: &mut Budget) -> Vec
     strays.filter_map(|extra| one(tree, extra, None, keys, budget)).collect()
 }
 
+/// Reads one of them, whatever else its artifact has. The artifact, as far as it is known.
+pub(super) fn single(
+    tree: &Tree,
+    extra: Extra,
+    keys: &PublicKeys,
+    budget: &mut Budget,
+) -> Option<(Option<HashPart>, Rot)> {
+    let artifact = tree.owner_of(&extra);
+    let info = artifact.and_then(|artifact| tree.published_narinfo(&artifact));
+    Some((artifact, one(tree, extra, info.as_ref(), keys, budget)?))
+}
+
 fn one(
     tree: &Tree,
     extra: Extra,

@@ -24,6 +24,16 @@ impl Tree {
         extras
     }
 
+    /// The artifact that the file belongs to, as far as its name or what is in memory tells.
+    #[must_use]
+    pub fn owner_of(&self, extra: &Extra) -> Option<HashPart> {
+        match extra {
+            Extra::Listing(hash) => Some(*hash),
+            Extra::Realisation(_) | Extra::BuildTrace(_) => read(&self.beside.realised).owner(extra),
+            Extra::Log(_) | Extra::DebugInfo(_) => None,
+        }
+    }
+
     /// Remembers what a file is that has been read, so that rot is told by it.
     pub fn seal_extra(&self, extra: &Extra, checksum: Hash) {
         if let Ok(file) = File::open(self.extra_path(extra)) {
