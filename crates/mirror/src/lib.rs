@@ -1,4 +1,10 @@
 //! The agent in each mirror: pulls, verifies, publishes, reports, and runs nginx in front
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
+#[cfg(test)]
+extern crate self as granary_mirror;
+
 pub mod agent;
 mod arriving;
 pub mod capacity;
@@ -11,10 +17,13 @@ mod counted;
 pub mod extras;
 pub mod front;
 mod journal;
+#[cfg(test)]
+mod killed;
 pub mod listen;
 pub mod map;
 pub mod metrics;
 pub mod open_files;
+mod percent;
 pub mod push;
 pub mod refusals;
 pub mod retention;

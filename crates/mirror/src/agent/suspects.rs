@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use granary_nix::HashPart;
+use granary_nix::Extra;
 use tokio::net::UnixDatagram;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::front::{faults_socket, unreadable};
+use crate::percent::decoded;
+use crate::scrub::Suspect;
 use crate::tree::Tree;
 
 /// Longest line of nginx's.
@@ -26,7 +28,7 @@ const RETRY: Duration = Duration::from_secs(5);
 pub(super) async fn listen(
     front: PathBuf,
     tree: Arc<Tree>,
-    suspects: mpsc::Sender<HashPart>,
+    suspects: mpsc::Sender<Suspect>,
     stop: CancellationToken,
 ) {
     let Some(path) = faults_socket(&front) else { return };
@@ -58,7 +60,7 @@ fn bind(path: &Path) -> io::Result<UnixDatagram> {
 }
 
 /// Names what nginx complains about, until the socket fails.
-async fn hear(socket: &UnixDatagram, tree: &Tree, suspects: &mpsc::Sender<HashPart>) -> io::Error {
+async fn hear(socket: &UnixDatagram, tree: &Tree, suspects: &mpsc::Sender<Suspect>) -> io::Error {
     let mut line = vec![0; LINE];
     loop {
         let length = match socket.recv(&mut line).await {
@@ -66,21 +68,51 @@ async fn hear(socket: &UnixDatagram, tree: &Tree, suspects: &mpsc::Sender<HashPa
             Err(error) => return error,
         };
         let line = String::from_utf8_lossy(&line[..length]);
-        let Some((path, artifact)) = unreadable(&line).and_then(|path| Some((path, artifact(tree, path)?)))
+        let Some((path, suspect)) = unreadable(&line).and_then(|path| Some((path, suspect(tree, path)?)))
         else {
             continue;
         };
-        warn!(path, %artifact, "nginx cannot read a file; it is looked at now");
+        warn!(path, "nginx cannot read a file; it is looked at now");
         // When there are too many, their turn comes with everything else.
-        let _ = suspects.try_send(artifact);
+        let _ = suspects.try_send(suspect);
     }
 }
 
-/// The artifact of a narinfo or a NAR file, by the path of a request.
-fn artifact(tree: &Tree, path: &str) -> Option<HashPart> {
-    let path = path.strip_prefix('/')?;
-    match path.strip_suffix(".narinfo") {
-        Some(hash) => hash.parse().ok(),
-        None => tree.find_nar(path.strip_prefix("nar/")?).map(|known| known.hash_part),
+/// What the path of a request names: a narinfo, a NAR file, or a file beside an artifact.
+fn suspect(tree: &Tree, path: &str) -> Option<Suspect> {
+    let path = decoded(path.strip_prefix('/')?.split('?').next()?)?;
+    if let Some(hash) = path.strip_suffix(".narinfo") {
+        return hash.parse().ok().map(Suspect::Artifact);
+    }
+    match path.strip_prefix("nar/") {
+        Some(file) => tree.find_nar(file).map(|known| Suspect::Artifact(known.hash_part)),
+        None => Extra::parse(&path).ok().map(Suspect::Beside),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use granary_nix::CacheInfo;
+
+    use super::*;
+
+    #[test]
+    fn what_a_client_asked_for_is_what_is_looked_at() {
+        let temp = tempfile::tempdir().unwrap();
+        let tree = Tree::open(temp.path(), &CacheInfo::default()).unwrap();
+        let hash = "00bgd045z0d4icpbc2yyz4gx48ak44la";
+        let of = |path: &str| suspect(&tree, path);
+        assert_eq!(of(&format!("/{hash}.narinfo")), Some(Suspect::Artifact(hash.parse().unwrap())));
+        let hex = "6c5822e05bbaef8c8ee3fe052b4a182496365912ca2925db92a8aa7afb072e60";
+        for (path, name) in [
+            (format!("/{hash}.ls"), format!("{hash}.ls")),
+            (format!("/log/{hash}-a.drv?x=1"), format!("log/{hash}-a.drv")),
+            (format!("/realisations/sha256:{hex}%21out.doi"), format!("realisations/sha256:{hex}!out.doi")),
+        ] {
+            assert_eq!(of(&path), Some(Suspect::Beside(Extra::parse(&name).unwrap())), "{path}");
+        }
+        for path in ["", "/", "/nix-cache-info", "/nar/a.nar.xz", "/log/%2e%2e/nix-cache-info", "/%zz.ls"] {
+            assert_eq!(of(path), None, "{path}");
+        }
     }
 }

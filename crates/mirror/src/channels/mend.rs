@@ -12,15 +12,8 @@ impl Channels {
         let (lists, revisions) = (self.lists.clone(), standing.revisions());
         let files: Vec<_> = revisions.iter().map(|it| lists.path(&standing.channel, &it.id)).collect();
         let find = move |tree: &crate::tree::Tree| {
-            let torn = tree.torn();
-            // To look through a whole closure is only worth it when there is a hole in something.
-            if torn.is_empty() {
-                return Vec::new();
-            }
             let listed = files.iter().filter_map(|file| super::lists::read(file).ok()).flatten();
-            let wanted = tree.closed(listed.map(|path| path.hash_part()).collect());
-            let torn = torn.into_iter().filter(|hash| wanted.contains(hash));
-            torn.filter_map(|hash| Some(tree.catalog_narinfo(&hash)?.store_path)).collect()
+            tree.torn(listed.map(|path| path.hash_part()))
         };
         let torn: Vec<StorePath> = self.blocking(round.watcher, find).await.unwrap_or_default();
         for some in torn.chunks(BATCH) {

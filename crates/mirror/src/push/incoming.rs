@@ -15,7 +15,7 @@ use super::quota::{Reservation, lock};
 use super::refused::{Reason, Refused};
 use super::request::is_file_name;
 use crate::counted::{Counted, keep_age, kept_age};
-use crate::tree::TreeError;
+use crate::tree::{TreeError, disk};
 
 /// Files that may wait.
 const MOST: usize = 10_000;
@@ -111,7 +111,7 @@ impl Incoming {
         self.may_wait(name)?;
         let mut state = self.state();
         keep_age(from, Duration::ZERO).map_err(Refused::disk)?;
-        fs::rename(from, self.directory.join(name)).map_err(Refused::disk)?;
+        disk::rename(from, &self.directory.join(name)).map_err(Refused::disk)?;
         state.waits(name, size);
         Ok(())
     }
@@ -143,7 +143,7 @@ impl Incoming {
         if state.waiting.remove(name).is_none() {
             return Ok(false);
         }
-        fs::rename(self.directory.join(name), to).map(|()| true)
+        disk::rename(&self.directory.join(name), to).map(|()| true)
     }
 
     /// Removes what waits under `name`; whether anything did.

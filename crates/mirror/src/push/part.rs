@@ -14,6 +14,7 @@ use super::incoming::State;
 use super::quota::{Reservation, lock};
 use super::refused::Refused;
 use crate::counted::keep_age;
+use crate::tree::disk;
 
 /// An upload in work; what is there of it is removed unless it becomes whole.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(super) struct Part {
 impl Part {
     /// Writes the body to its end; then it waits under its name. How many bytes it has.
     pub(super) async fn write(mut self, body: &mut BodyDataStream) -> Result<u64, Refused> {
+        #[cfg(test)]
+        disk::about_to_write(&self.path).map_err(Refused::disk)?;
         let mut file = tokio::fs::File::create_new(&self.path).await.map_err(Refused::disk)?;
         let mut length = 0_u64;
         loop {
@@ -40,13 +43,15 @@ impl Part {
             };
             length += chunk.len() as u64;
             self.reservation.grow(length)?;
+            #[cfg(test)]
+            disk::about_to_write(&self.path).map_err(Refused::disk)?;
             file.write_all(&chunk).await.map_err(Refused::disk)?;
         }
         file.flush().await.map_err(Refused::disk)?;
         drop(file);
         keep_age(&self.path, Duration::ZERO).map_err(Refused::disk)?;
         let mut state = lock(&self.state);
-        fs::rename(&self.path, self.directory.join(&self.name)).map_err(Refused::disk)?;
+        disk::rename(&self.path, &self.directory.join(&self.name)).map_err(Refused::disk)?;
         state.waits(&self.name, length);
         Ok(length)
     }

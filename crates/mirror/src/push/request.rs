@@ -3,6 +3,8 @@
 use granary_nix::{Extra, HashPart};
 use http::Method;
 
+use crate::percent::decoded;
+
 /// What a client uploads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Upload {
@@ -26,23 +28,6 @@ impl Upload {
         }
         Extra::parse(&decoded(name)?).ok().map(Self::Beside)
     }
-}
-
-/// A path without its percent signs: Nix 2.34 writes `%21` where others write `!`. `None` when it is none.
-fn decoded(path: &str) -> Option<String> {
-    let (mut bytes, mut rest) = (Vec::with_capacity(path.len()), path.as_bytes());
-    while let Some((byte, after)) = rest.split_first() {
-        rest = after;
-        bytes.push(if *byte == b'%' {
-            let (digits, after) = rest.split_at_checked(2)?;
-            rest = after;
-            let digit = |byte: &u8| char::from(*byte).to_digit(16);
-            u8::try_from(digit(&digits[0])? * 16 + digit(&digits[1])?).ok()?
-        } else {
-            *byte
-        });
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// Whether a stranger's name may be one in our directory: short, of plain characters, and visible.

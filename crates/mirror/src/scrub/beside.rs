@@ -9,7 +9,7 @@ use granary_placement::report::RefusalReason;
 
 use super::budget::{Budget, Paced};
 use super::check::{Rot, narinfo};
-use crate::tree::{Tree, checksum};
+use crate::tree::Tree;
 use crate::verify::artifact;
 use crate::verify::beside::{self, Flaw, Place, Through};
 
@@ -53,6 +53,18 @@ pub(super) fn strays(tree: &Tree, keys: &PublicKeys, budget: &mut Budget) -> Vec
     strays.filter_map(|extra| one(tree, extra, None, keys, budget)).collect()
 }
 
+/// Reads one of them, whatever else its artifact has. The artifact, as far as it is known.
+pub(super) fn single(
+    tree: &Tree,
+    extra: Extra,
+    keys: &PublicKeys,
+    budget: &mut Budget,
+) -> Option<(Option<HashPart>, Rot)> {
+    let artifact = tree.owner_of(&extra);
+    let info = artifact.and_then(|artifact| tree.published_narinfo(&artifact));
+    Some((artifact, one(tree, extra, info.as_ref(), keys, budget)?))
+}
+
 fn one(
     tree: &Tree,
     extra: Extra,
@@ -64,8 +76,8 @@ fn one(
     let place = Place { directory: tree.directory(), keys, info, distrusts: false };
     let mut read = || match beside::read(&extra, &name, &place, budget) {
         Ok(good) => {
-            if let Some(file) = File::open(tree.extra_path(&extra)).ok().filter(|_| !good.is_sealed) {
-                checksum::write(&file, good.checksum);
+            if !good.is_sealed {
+                tree.seal_extra(&extra, good.checksum);
             }
             None
         }

@@ -42,7 +42,7 @@ pub(super) struct Checked {
 enum Once {
     /// So many bytes, and nothing wrong with them; its narinfo, if it is published.
     Good(u64, Option<Box<NarInfo>>),
-    Rotten(Rot),
+    Rotten(Vec<Rot>),
     Stopped,
 }
 
@@ -61,7 +61,7 @@ pub(super) fn check(tree: &Tree, hash: &HashPart, trust: &Trust, budget: &mut Bu
                 checked.rotten.extend(beside::extras(tree, &info, &keys_of(trust), budget));
             }
         }
-        Once::Rotten(rot) => checked.rotten.push(rot),
+        Once::Rotten(rotten) => checked.rotten.extend(rotten),
         Once::Stopped => return None,
     }
     let trashed = beside::trash(tree, hash, trust, budget);
@@ -85,7 +85,7 @@ fn once(tree: &Tree, hash: &HashPart, trust: &Trust, budget: &mut Budget) -> Onc
                 Some(info)
             }
             Err(Unread::Stopped) => return Once::Stopped,
-            Err(Unread::Fault(fault)) => return Once::Rotten(Rot::Nar(fault)),
+            Err(Unread::Fault(fault)) => return Once::Rotten(vec![Rot::Nar(fault)]),
         },
         (Some(Err(fault)), Some(Ok(info))) => {
             let mended = match nar(tree, info, budget) {
@@ -93,13 +93,17 @@ fn once(tree: &Tree, hash: &HashPart, trust: &Trust, budget: &mut Budget) -> Onc
                 Err(Unread::Stopped) => return Once::Stopped,
                 Err(Unread::Fault(_)) => None,
             };
-            return Once::Rotten(Rot::Narinfo(fault, mended));
+            return Once::Rotten(vec![Rot::Narinfo(fault, mended)]);
         }
-        (Some(Err(fault)), _) => return Once::Rotten(Rot::Narinfo(fault, None)),
+        // Both leave at once: a pass that gets the artifact again writes only what it does not find.
+        (Some(Err(fault)), Some(Err(catalog))) => {
+            return Once::Rotten(vec![Rot::Narinfo(fault, None), Rot::Catalog(catalog.clone(), None)]);
+        }
+        (Some(Err(fault)), None) => return Once::Rotten(vec![Rot::Narinfo(fault, None)]),
         (None, _) => None,
     };
     match catalog {
-        Some(Err(fault)) => Once::Rotten(Rot::Catalog(fault, good.map(Box::new))),
+        Some(Err(fault)) => Once::Rotten(vec![Rot::Catalog(fault, good.map(Box::new))]),
         _ => Once::Good(bytes, good.map(Box::new)),
     }
 }

@@ -20,7 +20,7 @@ pub mod round;
 use std::sync::Arc;
 use std::time::Duration;
 
-use granary_nix::{ExtraKind, HashPart, Trust};
+use granary_nix::{Extra, ExtraKind, HashPart, Trust};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -101,7 +101,16 @@ pub struct Scrubber {
     /// What the disk said last.
     read_error: String,
     budget: Option<Budget>,
-    suspects: Option<mpsc::Receiver<HashPart>>,
+    suspects: Option<mpsc::Receiver<Suspect>>,
+}
+
+/// What somebody could not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Suspect {
+    /// An artifact's narinfo or NAR file.
+    Artifact(HashPart),
+    /// A file beside one.
+    Beside(Extra),
 }
 
 impl Scrubber {
@@ -130,7 +139,7 @@ impl Scrubber {
 
     /// Looks at what comes here before everything else.
     #[must_use]
-    pub fn with_suspects(self, suspects: mpsc::Receiver<HashPart>) -> Self {
+    pub fn with_suspects(self, suspects: mpsc::Receiver<Suspect>) -> Self {
         Self { suspects: Some(suspects), ..self }
     }
 
@@ -233,16 +242,16 @@ impl Scrubber {
             let suspect = tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep_until(until) => return,
-                Some(hash) = next(self.suspects.as_mut()) => hash,
+                Some(suspect) = next(self.suspects.as_mut()) => suspect,
             };
-            self.one(suspect, watcher).await;
+            self.suspect(suspect, watcher).await;
         }
     }
 
     /// Those that are known by now.
     async fn look_at_suspects(&mut self, watcher: &dyn Watcher) {
         while let Some(suspect) = self.suspects.as_mut().and_then(|suspects| suspects.try_recv().ok()) {
-            self.one(suspect, watcher).await;
+            self.suspect(suspect, watcher).await;
         }
     }
 
@@ -263,7 +272,7 @@ impl Scrubber {
 }
 
 /// The next suspect; none, for ever, where nobody names any.
-async fn next(suspects: Option<&mut mpsc::Receiver<HashPart>>) -> Option<HashPart> {
+async fn next(suspects: Option<&mut mpsc::Receiver<Suspect>>) -> Option<Suspect> {
     match suspects {
         Some(suspects) => suspects.recv().await,
         None => std::future::pending().await,

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use granary_nix::HashPart;
+use granary_nix::{Extra, HashPart};
 use tracing::{error, warn};
 
 use super::check::{self, Checked, Rot};
 use super::mend::{self, Mended};
-use super::{MAX_READ_ERRORS, Scrubber, Watcher, beside};
+use super::{MAX_READ_ERRORS, Scrubber, Suspect, Watcher, beside};
 use crate::extras::keys_of;
 
 impl Scrubber {
@@ -27,6 +27,25 @@ impl Scrubber {
         }
         watcher.read(bytes);
         Some(bytes)
+    }
+
+    pub(super) async fn suspect(&mut self, suspect: Suspect, watcher: &dyn Watcher) {
+        match suspect {
+            Suspect::Artifact(hash) => drop(self.one(hash, watcher).await),
+            Suspect::Beside(extra) => self.single(extra, watcher).await,
+        }
+    }
+
+    /// Reads one file beside an artifact.
+    async fn single(&mut self, extra: Extra, watcher: &dyn Watcher) {
+        let Some(mut budget) = self.budget.take() else { return };
+        let (tree, keys) = (Arc::clone(&self.tree), keys_of(&self.trust));
+        let work = move || (beside::single(&tree, extra, &keys, &mut budget), budget);
+        let Ok((found, budget)) = tokio::task::spawn_blocking(work).await else { return };
+        self.budget = Some(budget);
+        if let Some((artifact, rot)) = found {
+            self.rotten(artifact, rot, watcher).await;
+        }
     }
 
     /// Reads what belongs to no artifact as far as is known.

@@ -112,6 +112,13 @@ impl Through {
             // Whose things those are is not known, and so none leaves.
             return Ok(space.over(tree.totals().bytes) == 0);
         };
+        // Guests that a process which ended in the middle had taken out: nothing else looks after the trash where clients
+        // decide what is here. The catalog answers for them, as for those below.
+        for (hash, _) in tree.trashed() {
+            if tree.in_catalog(&hash) && !wanted.has(&hash) {
+                tree.remove_from_trash(&hash)?;
+            }
+        }
         let mut guests = tree.all_published();
         // What was pushed or imported is marked, and no guest either.
         guests.retain(|(hash, _)| !wanted.has(hash) && !tree.is_kept(hash));

@@ -109,12 +109,26 @@ impl Tree {
         read(&self.catalog).entries.keys().copied().collect()
     }
 
-    /// What something published refers to and is not published itself: it rotted, or another mirror holds it. In memory.
+    /// What these need and is not published, be it that it rotted, or that another mirror holds it. Found by what refers to it,
+    /// so that nothing of its own has to be readable.
     #[must_use]
-    pub fn torn(&self) -> Vec<HashPart> {
-        let known = self.catalog_hashes();
-        let index = read(&self.index);
-        known.into_iter().filter(|hash| index.get(hash).is_none() && index.referrers(hash) > 0).collect()
+    pub fn torn(&self, all: impl Iterator<Item = HashPart>) -> Vec<StorePath> {
+        // To look through a whole closure is only worth it when there is a hole in something.
+        if !read(&self.index).has_gaps() {
+            return Vec::new();
+        }
+        let mut seen: HashSet<HashPart> = all.collect();
+        let (mut open, mut torn): (Vec<HashPart>, _) = (seen.iter().copied().collect(), Vec::new());
+        while let Some(hash) = open.pop() {
+            let info = self.catalog_narinfo(&hash).or_else(|| self.published_narinfo(&hash));
+            for reference in info.map(|info| info.references).unwrap_or_default() {
+                if seen.insert(reference.hash_part()) {
+                    open.push(reference.hash_part());
+                    torn.extend((!self.holds(&reference.hash_part())).then_some(reference));
+                }
+            }
+        }
+        torn
     }
 
     /// These, and all that they refer to, as far as the catalog knows.

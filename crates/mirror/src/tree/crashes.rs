@@ -24,10 +24,10 @@ const SEEDS: u64 = 8;
 const LEAST: usize = 1000;
 
 /// Numbers that look random.
-struct Numbers(u64, u64);
+pub(crate) struct Numbers(pub(crate) u64, pub(crate) u64);
 
 impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.1 += 1;
         let digest = Hash::of(&[self.0.to_le_bytes(), self.1.to_le_bytes()].concat());
         digest.as_bytes().iter().take(4).fold(0, |sum, byte| sum << 8 | usize::from(*byte)) % bound
@@ -184,14 +184,16 @@ fn refusal(hash: &HashPart) -> Refusal {
     Refusal { store_path, reason, message: "m".into(), source: "s".into() }
 }
 
-/// Every file but the disk's id, and the names that NAR files had, which are more when something is done twice; of the records,
+/// Every file but the disk's id, and the names that NAR files had, and the checksums of files, which are more when something is done twice; of the records,
 /// which have the time in them, only the names.
-fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(crate) fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let (mut open, mut files) = (vec![directory.to_owned()], BTreeMap::new());
     while let Some(path) = open.pop() {
         if path.is_dir() {
             open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        } else if ![".granary/id", ".granary/names.json"].iter().any(|other| path.ends_with(other)) {
+        } else if ![".granary/id", ".granary/names.json"].iter().any(|other| path.ends_with(other))
+            && path.parent().is_none_or(|parent| !parent.ends_with(".granary/checksums"))
+        {
             let timed = path.extension().is_some_and(|extension| extension == "json");
             let content = if timed { Vec::new() } else { fs::read(&path).unwrap() };
             files.insert(path.strip_prefix(directory).unwrap().to_owned(), content);
@@ -201,7 +203,7 @@ fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 /// A directory on a filesystem in memory, where there is one: what is lost is decided by the test.
-fn directory() -> tempfile::TempDir {
+pub(crate) fn directory() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 

@@ -63,7 +63,7 @@ pub(super) fn sync_all(files: &[&Path]) -> io::Result<()> {
 }
 
 /// Gives a file another name, or takes the place of the one that had it.
-pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(test)]
     tell(&Event::Rename(from, to))?;
     fs::rename(from, to)
@@ -83,6 +83,12 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Says that more of a file is about to be written, by other means than [`write`].
+#[cfg(test)]
+pub(crate) fn about_to_write(path: &Path) -> io::Result<()> {
+    tell(&Event::Write(path))
+}
+
 mod filesystem;
 #[cfg(test)]
-pub(super) mod power;
+pub(crate) mod power;

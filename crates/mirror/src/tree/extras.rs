@@ -15,23 +15,26 @@ use std::sync::RwLock;
 
 use granary_nix::{DebugInfo, Extra, ExtraKind, Hash, HashPart, NarInfo, StorePath, listing};
 
+use super::checksum::Checksums;
 use super::durable::{make_directory, place, rename, sync_all, sync_directory};
-use super::{Layout, TempFile, Tree, TreeError, checksum, disk, read, write};
+use super::{Layout, TempFile, Tree, TreeError, disk, read, write};
 
 use fresh::Fresh;
 use owners::Realised;
 pub use owners::artifact_named;
 
 /// What the tree keeps in memory about them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Beside {
     realised: RwLock<Realised>,
     fresh: Fresh,
+    checksums: Checksums,
 }
 
 impl Beside {
     pub(super) fn load(layout: &Layout) -> Result<Self, TreeError> {
-        Ok(Self { realised: RwLock::new(Realised::load(layout)?), ..Self::default() })
+        let realised = RwLock::new(Realised::load(layout)?);
+        Ok(Self { realised, fresh: Fresh::default(), checksums: Checksums::new(layout) })
     }
 
     /// An artifact was published.
@@ -70,7 +73,8 @@ impl Tree {
         if let Some(directory) = path.parent() {
             self.make_lasting(directory)?;
         }
-        checksum::write_of(file.path()).map_err(TreeError::io("read", file.path()))?;
+        let checksums = &self.beside.checksums;
+        checksums.write_of(&extra.file_name(), file.path()).map_err(TreeError::io("read", file.path()))?;
         disk::sync(file.path()).map_err(TreeError::io("sync", file.path()))?;
         place(file, &path)?;
         if let Some(artifact) = artifact {
@@ -86,10 +90,10 @@ impl Tree {
         if !self.holds(artifact) {
             return Ok(0);
         }
-        let put = |(_, text): &(Extra, String)| {
+        let put = |(extra, text): &(Extra, String)| {
             let temp = self.scratch.put(text.as_bytes())?;
             let file = fs::File::open(temp.path()).map_err(TreeError::io("open", temp.path()))?;
-            checksum::write(&file, Hash::of(text.as_bytes()));
+            self.beside.checksums.write(&extra.file_name(), &file, Hash::of(text.as_bytes()));
             Ok(temp)
         };
         let temps = files.iter().map(put).collect::<Result<Vec<_>, TreeError>>()?;

@@ -129,6 +129,11 @@ impl Index {
         self.links.referrers(hash)
     }
 
+    /// Whether anything that something published refers to is not published.
+    pub(super) fn has_gaps(&self) -> bool {
+        self.links.has_gaps()
+    }
+
     /// How many published artifacts have this NAR file.
     pub(super) fn sharing(&self, held: &Held) -> u32 {
         self.links.sharing(held)
@@ -188,8 +193,11 @@ mod tests {
         index.insert(b, held(1, 1), [a]);
         assert_eq!((index.referrers(&a), index.referrers(&c)), (1, 1));
         assert_eq!(index.sharing(&held(1, 1)), 2);
+        assert!(!index.has_gaps());
         index.remove(&a);
+        assert!(index.has_gaps(), "what b needs");
         index.remove(&b);
+        assert!(!index.has_gaps());
         assert_eq!((index.referrers(&a), index.referrers(&c), index.sharing(&held(1, 1))), (0, 0, 0));
     }
 }

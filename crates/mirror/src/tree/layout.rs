@@ -137,6 +137,12 @@ impl Layout {
         self.kept().join(hash.as_str())
     }
 
+    /// Checksums of files beside artifacts, on a filesystem that cannot keep them with the files.
+    #[must_use]
+    pub fn checksums(&self) -> PathBuf {
+        self.state().join("checksums")
+    }
+
     /// When clients last had what is here.
     #[must_use]
     pub fn accesses(&self) -> PathBuf {

@@ -18,6 +18,7 @@
 //! .granary/kept/<hash part>       marks of what stays although no policy wants it
 //! .granary/channels/<name>/        the revisions of a channel that are kept, and what they list
 //! .granary/names.json             names that NAR files had, for a month
+//! .granary/checksums/             of files beside artifacts, on a filesystem that cannot keep them with the files
 //! .granary/access/hours           when clients last had what is here only because they asked for it
 //! ```
 //!
@@ -34,8 +35,8 @@ mod catalog;
 pub(crate) mod checksum;
 mod clock;
 #[cfg(test)]
-mod crashes;
-mod disk;
+pub(crate) mod crashes;
+pub(crate) mod disk;
 mod durable;
 mod error;
 mod extras;

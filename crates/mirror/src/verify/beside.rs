@@ -9,7 +9,7 @@ use granary_nix::listing::Listing;
 use granary_nix::{BuildId, DebugInfo, Extra, ExtraKind, Hash, NarInfo, PublicKeys};
 
 use crate::extras::{check, list, most_bytes};
-use crate::tree::checksum;
+use crate::tree::{Layout, checksum};
 
 /// How files are read.
 pub(crate) trait Through {
@@ -81,9 +81,9 @@ pub(crate) fn read(
     if length > most {
         return Err(Flaw::Bad(format!("it has {length} bytes; {most} are the most")));
     }
-    let written = checksum::of(&file);
+    let written = checksum::of(&Layout::new(place.directory), name, &file);
     let (text, checksum) = contents(through.through(file), extra.kind(), most)?;
-    let is_sealed = written == Some(checksum);
+    let is_sealed = written.contains(&checksum);
     let nar_size = place.info.map(|info| info.nar_size);
     check(extra, &text, place.keys, nar_size).map_err(|bad| Flaw::Bad(bad.to_string()))?;
     match (extra, place.info) {
@@ -93,7 +93,7 @@ pub(crate) fn read(
         (Extra::DebugInfo(id), _) => leads_somewhere(&text, id, place.directory)?,
         _ => {}
     }
-    match written {
+    match written.last() {
         Some(written) if !is_sealed => Err(Flaw::Bad(format!(
             "its bytes have the hash {checksum}; those that were written had {written}"
         ))),

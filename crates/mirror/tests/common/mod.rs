@@ -1,5 +1,5 @@
 //! What the tests share: a signed cache made in memory, and a server for it that misbehaves when told to.
-#![allow(dead_code, reason = "each test binary uses its own part of this")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests, whose helpers clippy does not take for such")]
 
 pub mod cache;

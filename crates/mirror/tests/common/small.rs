@@ -1,4 +1,5 @@
 //! Small filesystems that are mounted and unmounted, which needs root.
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,12 @@ impl Small {
         fs::create_dir_all(at).unwrap();
         let options = format!("size={size},mode=755");
         try_mount(&["-t", "tmpfs", "-o", &options, "tmpfs", at.to_str().unwrap()]).unwrap();
+        Self(at.to_owned())
+    }
+
+    /// One that has no extended attributes, and no bound.
+    pub fn mount_without_attributes(at: &Path) -> Self {
+        try_mount(&["-t", "ramfs", "-o", "mode=755", "ramfs", at.to_str().unwrap()]).unwrap();
         Self(at.to_owned())
     }
 

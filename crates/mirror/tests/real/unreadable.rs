@@ -115,7 +115,7 @@ async fn what_nginx_cannot_read_is_looked_at_at_once_and_put_right() {
     if !tools() {
         return;
     }
-    for is_nar in [true, false] {
+    for kind in ["nar", "catalog", "listing"] {
         let (folder, client) = (folder(), client());
         let library = Artifact::new("library-1.0", 0, noise(1_000_000), &[]);
         let app = Artifact::new("app-1.0", 0, b"an application".to_vec(), &[&library]);
@@ -125,11 +125,12 @@ async fn what_nginx_cannot_read_is_looked_at_at_once_and_put_right() {
         let Some(disk) = Disk::mount(&folder.path().join("image"), &site.tree()) else { return };
         let corpus = Corpus::make(folder.path(), &artifacts);
         let upstream = Upstream::serve(&corpus.cache).await;
-        // Nothing finds it by itself for days.
+        // Nothing finds it by itself for days, or ever.
         let more = format!(
-            "storePaths: ['{}']\nfrontDirectory: '{}'\nscrub: {{enabled: {is_nar}}}",
+            "storePaths: ['{}']\nfrontDirectory: '{}'\nscrub: {{enabled: {}}}\nextras: {{listings: Make}}",
             app.path,
-            site.base.join("front").display()
+            site.base.join("front").display(),
+            kind == "nar"
         );
         let path = config(&site, &upstream.url, &corpus.key, &more);
         let mirror = Mirror::run(site, &path);
@@ -138,10 +139,13 @@ async fn what_nginx_cannot_read_is_looked_at_at_once_and_put_right() {
         let (tree, narinfo) = (mirror.site.tree(), format!("{}.narinfo", library.hash_part()));
         let said = fs::read_to_string(tree.join(&narinfo)).unwrap();
         let nar = said.lines().find_map(|line| line.strip_prefix("URL: ")).unwrap().to_owned();
-        let (file, asked, good) = if is_nar {
-            (tree.join(&nar), &nar, corpus.nar(library))
-        } else {
-            (tree.join(".granary/catalog").join(&narinfo), &narinfo, said.clone().into_bytes())
+        let listing = format!("{}.ls", library.hash_part());
+        let beside = async || fs::read(tree.join(&listing)).ok();
+        let listed = eventually("the listing is made", beside).await;
+        let (file, asked, good) = match kind {
+            "nar" => (tree.join(&nar), &nar, corpus.nar(library)),
+            "listing" => (tree.join(&listing), &listing, listed),
+            _ => (tree.join(".granary/catalog").join(&narinfo), &narinfo, said.clone().into_bytes()),
         };
         disk.spoil(&file);
         let url = format!("{}/{asked}", mirror.url());
@@ -150,7 +154,6 @@ async fn what_nginx_cannot_read_is_looked_at_at_once_and_put_right() {
         let log = mirror.log();
         let told = log.lines().find(|line| line.contains("Input/output error") && line.contains(&**asked));
         assert!(told.is_some() && log.contains("nginx cannot read a file"), "{log}");
-        let kind = if is_nar { "nar" } else { "catalog" };
         let metrics = client.get(mirror.agent("/metrics")).send().await.unwrap().text().await.unwrap();
         let line = format!("granary_mirror_scrub_rotten_total{{file=\"{kind}\"}} 1");
         assert!(metrics.lines().any(|have| have == line), "{line} is not in\n{metrics}");

@@ -1,10 +1,10 @@
 //! Upstreams that are down when the mirror starts, and one behind TLS that not everybody may read.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
 
+use super::guarded::Guarded;
 use super::support::{
-    Artifact, Corpus, Mirror, Site, Upstream, client, eventually, folder, free_port, noise, run, text, tools,
+    Artifact, Corpus, Mirror, Site, Upstream, client, folder, free_port, noise, run, text, tools,
 };
 
 /// The configuration of a site with these upstreams, in YAML, and this root.
@@ -57,57 +57,13 @@ async fn it_starts_with_all_upstreams_down_and_recovers_by_itself() {
     assert!(good.status.success(), "{}\n{}", String::from_utf8_lossy(&good.stderr), mirror.log());
 }
 
-/// nginx with TLS before a cache, for those who have the token.
-struct Guarded {
-    child: Child,
-    url: String,
-    authority: PathBuf,
-}
-
-impl Guarded {
-    async fn serve(base: &Path, cache: &Path, token: &str, elsewhere: &str) -> Self {
-        let base = base.join("guarded");
-        std::fs::create_dir_all(&base).unwrap();
-        let (key, authority, port) = (base.join("key.pem"), base.join("authority.pem"), free_port());
-        let certificate = base.join("server.pem");
-        let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
-        let made = |more: &[&str]| {
-            let made =
-                Command::new("openssl").args(["req", "-x509"]).args(curve).args(more).output().unwrap();
-            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        };
-        let authority_key = base.join("authority-key.pem");
-        made(&["-subj", "/CN=test", "-keyout", text(&authority_key), "-out", text(&authority)]);
-        let by = ["-CA", text(&authority), "-CAkey", text(&authority_key), "-subj", "/CN=localhost"];
-        let of = ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=CA:FALSE"];
-        made(&[&by[..], &of, &["-keyout", text(&key), "-out", text(&certificate)]].concat());
-        let user = if nix::unistd::getuid().is_root() { "user root;" } else { "" };
-        let (base_text, cache) = (base.display(), cache.display());
-        let (key, certificate) = (key.display(), certificate.display());
-        let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|kind| format!("{kind}_temp_path {base_text}/{kind};\n"))
-            .concat();
-        let conf = format!(
-            "{user} daemon off; pid {base_text}/pid; error_log {base_text}/error;\nevents {{}}\nhttp {{\n{temp}\
-             access_log off;\nserver {{\nlisten 127.0.0.1:{port} ssl;\nssl_certificate {certificate};\n\
-             ssl_certificate_key {key};\nroot {cache};\n\
-             if ($http_authorization != 'Bearer {token}') {{ return 401; }}\n\
-             location /down/ {{ rewrite ^/down/(nar/.*) {elsewhere}/$1 redirect; rewrite ^/down(/.*) $1 break; }}\n}}\n}}\n"
-        );
-        std::fs::write(base.join("nginx.conf"), conf).unwrap();
-        let child = Command::new("nginx").arg("-c").arg(base.join("nginx.conf")).spawn().unwrap();
-        let up = async || std::net::TcpStream::connect(("127.0.0.1", port)).ok().map(drop);
-        eventually("nginx listens", up).await;
-        Self { child, url: format!("https://localhost:{port}"), authority }
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        self.child.wait().unwrap();
-    }
+/// What nginx serves: a cache, for those who have the token.
+fn before_a_cache(cache: &Path, token: &str, elsewhere: &str) -> String {
+    format!(
+        "root {};\nif ($http_authorization != 'Bearer {token}') {{ return 401; }}\n\
+         location /down/ {{ rewrite ^/down/(nar/.*) {elsewhere}/$1 redirect; rewrite ^/down(/.*) $1 break; }}\n",
+        cache.display()
+    )
 }
 
 #[tokio::test]
@@ -120,7 +76,7 @@ async fn an_upstream_behind_tls_and_a_token_is_read_with_its_authority_and_secre
     let [app] = &artifacts;
     let corpus = Corpus::make(folder.path(), &artifacts);
     let plain = Upstream::serve(&corpus.cache).await;
-    let upstream = Guarded::serve(folder.path(), &corpus.cache, "t0ken", &plain.url).await;
+    let upstream = Guarded::serve(folder.path(), &before_a_cache(&corpus.cache, "t0ken", &plain.url)).await;
     let (key, authority) = (&corpus.key, upstream.authority.display());
     let token = folder.path().join("token");
     std::fs::write(&token, "t0ken\n").unwrap();

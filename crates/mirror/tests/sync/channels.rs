@@ -1,5 +1,7 @@
 //! Channels: revisions that come, fail in parts, and follow one another.
 
+mod torn;
+
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::Path;

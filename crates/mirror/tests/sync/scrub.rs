@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use granary_fetch::{Source, SourceKind};
 use granary_mirror::scrub::pace::Rules;
-use granary_mirror::scrub::{Scrubber, Standing, Watcher};
+use granary_mirror::scrub::{Scrubber, Standing, Suspect, Watcher};
 use granary_mirror::sync::{Job, Syncer};
 use granary_mirror::tree::Tree;
 use granary_mirror::verify::verify_tree;
@@ -57,6 +57,29 @@ impl Watcher for Seen {
 pub(super) async fn scrub(tree: &Arc<Tree>, trust: impl Into<Trust>) -> Vec<(&'static str, bool)> {
     let seen = Seen { rounds: Mutex::new(2), ..Seen::default() };
     Scrubber::open(Arc::clone(tree), trust, FAST).run(&seen, seen.stop.clone()).await;
+    seen.rotten.into_inner().unwrap()
+}
+
+/// Looks at this suspect, which must be rotten, and at nothing else; what was found.
+pub(super) async fn look_at(
+    tree: &Arc<Tree>,
+    trust: impl Into<Trust>,
+    suspect: Suspect,
+) -> Vec<(&'static str, bool)> {
+    let seen = Seen { rounds: Mutex::new(9), ..Seen::default() };
+    let (name, suspects) = tokio::sync::mpsc::channel(1);
+    name.send(suspect).await.unwrap();
+    let slow = Rules { period: Duration::from_hours(24), bandwidth: 1 << 30 };
+    let scrubber = Scrubber::open(Arc::clone(tree), trust, slow).with_suspects(suspects);
+    let found = async {
+        while seen.rotten.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        seen.stop.cancel();
+    };
+    let found = tokio::time::timeout(Duration::from_mins(1), found);
+    let (found, ()) = tokio::join!(found, scrubber.run_suspects(&seen, seen.stop.clone()));
+    found.unwrap();
     seen.rotten.into_inner().unwrap()
 }
 
@@ -218,8 +241,8 @@ async fn rotten_narinfos_are_written_again_from_each_other() {
     assert_eq!(site.upstream.take_asked(), [], "nobody was asked for that");
     fs::write(&published, "rotten").unwrap();
     fs::write(&catalog, "rotten").unwrap();
-    assert_eq!(site.scrub().await[0], ("narinfo", true));
-    assert!(!published.exists(), "rather none than a bad one");
+    assert_eq!(site.scrub().await, [("narinfo", true), ("catalog", true)]);
+    assert!(!published.exists() && !catalog.exists(), "rather none than a bad one");
     site.repaired().await;
     assert_eq!(fs::read_to_string(&published).unwrap(), text);
 }
@@ -328,7 +351,6 @@ async fn what_the_disk_does_not_give_back_is_rot_told_with_its_path_and_no_end_o
     unreadable(&site.in_catalog(&app));
     let mut rotten = site.scrub().await;
     rotten.sort_unstable();
-    // The catalog's when its turn comes again: until then there was a published one.
     assert_eq!(rotten, [("catalog", true), ("nar", true), ("narinfo", true)]);
     for (artifact, path) in [(&library, &nar), (&app, &site.narinfo(&app))] {
         let refusal = site.tree.quarantined(&artifact.hash_part()).unwrap().refusal;
@@ -382,7 +404,7 @@ async fn a_suspect_is_looked_at_before_its_turn_and_without_a_scrub() {
             fs::write(&nar, "rotten").unwrap();
             tokio::time::sleep(Duration::from_millis(200)).await;
             assert!(seen.rotten.lock().unwrap().is_empty());
-            name.send(library.hash_part()).await.unwrap();
+            name.send(Suspect::Artifact(library.hash_part())).await.unwrap();
             while seen.rotten.lock().unwrap().is_empty() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

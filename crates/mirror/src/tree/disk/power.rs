@@ -5,6 +5,10 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use nix::sys::signal::{Signal, raise};
 
 /// What is about to be done.
 pub(in super::super) enum Event<'e> {
@@ -63,15 +67,38 @@ pub(in super::super) fn run_until_killed<T>(
     work()
 }
 
+/// When the system kills this process, whichever of its threads comes so far.
+struct Doom {
+    before: usize,
+    done: AtomicUsize,
+}
+
+static DOOM: OnceLock<Doom> = OnceLock::new();
+
+/// From now on the steps of all threads are counted, and before number `step` the system kills this process.
+pub(crate) fn kill_before(step: usize) {
+    DOOM.get_or_init(|| Doom { before: step, done: AtomicUsize::new(0) });
+}
+
+/// Steps that all threads have done since [`kill_before`].
+pub(crate) fn steps_done() -> usize {
+    DOOM.get().map_or(0, |doom| doom.done.load(Ordering::SeqCst))
+}
+
 /// Asked before each step; fails from the step on at which the power is cut.
 pub(super) fn tell(event: &Event<'_>) -> io::Result<()> {
+    if let Some(doom) = DOOM.get()
+        && doom.done.fetch_add(1, Ordering::SeqCst) >= doom.before
+    {
+        raise(Signal::SIGKILL)?;
+    }
     MACHINE.with_borrow_mut(|machine| {
         let Some(machine) = machine else { return Ok(()) };
         if machine.left == 0
             && let Some(last_words) = machine.last_words.take()
         {
             last_words();
-            nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL)?;
+            raise(Signal::SIGKILL)?;
         }
         machine.left = machine.left.checked_sub(1).ok_or_else(|| io::Error::other("the power is cut"))?;
         machine.done += 1;

@@ -33,6 +33,11 @@ impl Realised {
         self.0.values().flatten().any(|other| other == extra)
     }
 
+    /// The artifact that has it, as far as is known.
+    pub(super) fn owner(&self, extra: &Extra) -> Option<HashPart> {
+        self.0.iter().find(|(_, extras)| extras.contains(extra)).map(|(artifact, _)| *artifact)
+    }
+
     pub(in crate::tree) fn insert(&mut self, artifact: HashPart, extra: &Extra) {
         if !matches!(extra, Extra::Realisation(_) | Extra::BuildTrace(_)) {
             return;

@@ -1,7 +1,9 @@
 //! The files beside artifacts, for whoever reads them again, and taking away what has rotted.
 
+use std::fs::File;
+
 use granary_nix::listing::Outline;
-use granary_nix::{BuildId, Extra, HashPart, NarInfo};
+use granary_nix::{BuildId, Extra, Hash, HashPart, NarInfo};
 
 use super::owners::outputs_in;
 use super::read_listing;
@@ -20,6 +22,23 @@ impl Tree {
         extras.push(listing);
         extras.retain(|extra| self.has_extra(extra));
         extras
+    }
+
+    /// The artifact that the file belongs to, as far as its name or what is in memory tells.
+    #[must_use]
+    pub fn owner_of(&self, extra: &Extra) -> Option<HashPart> {
+        match extra {
+            Extra::Listing(hash) => Some(*hash),
+            Extra::Realisation(_) | Extra::BuildTrace(_) => read(&self.beside.realised).owner(extra),
+            Extra::Log(_) | Extra::DebugInfo(_) => None,
+        }
+    }
+
+    /// Remembers what a file is that has been read, so that rot is told by it.
+    pub fn seal_extra(&self, extra: &Extra, checksum: Hash) {
+        if let Ok(file) = File::open(self.extra_path(extra)) {
+            self.beside.checksums.write(&extra.file_name(), &file, checksum);
+        }
     }
 
     /// The build ids that a listing of the tree has.

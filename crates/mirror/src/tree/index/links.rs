@@ -1,6 +1,6 @@
 //! Who refers to whom, and who has the same NAR file: what a removal has to know.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash as Hashable;
 
 use granary_nix::{Compression, Hash, HashPart};
@@ -47,6 +47,12 @@ impl Links {
 
     pub(super) fn referrers(&self, hash: &HashPart) -> u32 {
         self.referrers.get(&short(hash)).copied().unwrap_or_default()
+    }
+
+    /// Whether anything that is referred to is not published.
+    pub(super) fn has_gaps(&self) -> bool {
+        let there: HashSet<Short> = self.references.keys().map(short).collect();
+        self.referrers.keys().any(|referred| !there.contains(referred))
     }
 
     pub(super) fn sharing(&self, held: &Held) -> u32 {

@@ -20,7 +20,7 @@ use granary_mirror::tree::Tree;
 use granary_nix::{Extra, NarInfo, StorePath};
 use http::{HeaderMap, StatusCode};
 
-use super::common::{Cache, Upstream, fetcher, job, mirror, source};
+use super::common::{Cache, Small, Upstream, fetcher, job, mirror, source};
 
 /// Everything, and listings only from the upstream.
 const MIRROR: Extras = Extras { listings: Listings::Mirror, logs: true, debuginfo: true, realisations: true };
@@ -29,6 +29,8 @@ const MAKE: Extras = Extras { listings: Listings::Make, ..MIRROR };
 
 /// A mirror that has pulled everything of a cache, and has nothing beside it yet.
 struct Scene {
+    /// What is mounted where the tree is, if anything.
+    _disk: Option<Small>,
     cache: Cache,
     upstream: Upstream,
     directory: tempfile::TempDir,
@@ -46,7 +48,15 @@ impl Scene {
     }
 
     async fn of(wants: Extras, cache: Cache, upstream: Upstream, sources: Vec<Source>) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::on(tempfile::tempdir().unwrap(), None, wants, (cache, upstream, sources)).await
+    }
+
+    async fn on(
+        directory: tempfile::TempDir,
+        disk: Option<Small>,
+        wants: Extras,
+        (cache, upstream, sources): (Cache, Upstream, Vec<Source>),
+    ) -> Self {
         let (tree, syncer) = mirror(directory.path());
         let roots: Vec<&StorePath> =
             cache.artifacts.iter().map(|artifact| &artifact.info.store_path).collect();
@@ -56,7 +66,7 @@ impl Scene {
         let (keep, map) = tokio::sync::watch::channel(None);
         let answers = Answers::new(Arc::clone(&keeper), "a-0".parse().unwrap(), map);
         upstream.take_asked();
-        Self { cache, upstream, directory, tree, keeper, answers, _map: keep }
+        Self { _disk: disk, cache, upstream, directory, tree, keeper, answers, _map: keep }
     }
 
     fn path(&self) -> &Path {

@@ -6,24 +6,33 @@ use std::path::Path;
 use std::sync::Arc;
 
 use granary_mirror::extras::complete_fresh;
+use granary_mirror::scrub::Suspect;
 use granary_mirror::tree::Tree;
 use granary_mirror::verify::verify_tree;
-use granary_nix::CacheInfo;
+use granary_nix::{CacheInfo, Extra};
+use tempfile::TempDir;
 
 use super::artifacts::{BUILD_ID, debug, debug_listing, derivation};
 use super::{MAKE, Scene, listing_name};
-use crate::common::{Cache, Reply};
-use crate::scrub::{flip, scrub};
+use crate::common::{Cache, Reply, Small, Upstream, source};
+use crate::scrub::{flip, look_at, scrub};
 
 const HEX: &str = "6c5822e05bbaef8c8ee3fe052b4a182496365912ca2925db92a8aa7afb072e60";
 
 /// An artifact with a file of each kind: their names, as a metric calls their kinds.
 async fn scene() -> (Scene, [(&'static str, String); 5]) {
+    scene_on(tempfile::tempdir().unwrap(), None).await
+}
+
+/// The same where something is mounted.
+async fn scene_on(directory: TempDir, disk: Option<Small>) -> (Scene, [(&'static str, String); 5]) {
     let mut cache = Cache::new("test-1");
     let path = debug(&mut cache, "app-debug");
     let drv = derivation("app");
     cache.get(&path).info.deriver = Some(drv.clone());
-    let scene = Scene::new(MAKE, cache).await;
+    let upstream = Upstream::of(&cache).await;
+    let sources = vec![source(&upstream, &cache.keys(), 40)];
+    let scene = Scene::on(directory, disk, MAKE, (cache, upstream, sources)).await;
     let files = [
         ("listing", listing_name(&path)),
         ("log", format!("log/{}", drv.base_name())),
@@ -65,17 +74,45 @@ fn place(text: &[u8]) -> usize {
 #[tokio::test]
 async fn a_flipped_bit_in_any_of_them_is_found_and_the_file_is_had_or_made_again() {
     let (scene, files) = scene().await;
+    each_is_found(&scene, &files).await;
+    assert!(!scene.tree.layout().checksums().exists(), "the files have them");
+}
+
+#[tokio::test]
+async fn it_is_found_too_where_the_filesystem_cannot_keep_a_checksum_with_a_file() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root can mount");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Small::mount_without_attributes(directory.path());
+    let (scene, files) = scene_on(directory, Some(disk)).await;
+    each_is_found(&scene, &files).await;
+    assert!(scene.tree.layout().checksums().is_dir());
+
+    // What was there before anything was remembered is believed once, and from then on held to it.
+    fs::remove_dir_all(scene.tree.layout().checksums()).unwrap();
+    let (kind, log) = &files[1];
+    let good = scene.read(log).unwrap();
+    flip(&scene.file(log), place(&good));
     assert_eq!(rotten(&scene).await, []);
-    for (kind, name) in &files {
+    fs::write(scene.file(log), &good).unwrap();
+    assert_eq!(rotten(&scene).await, [(*kind, false)]);
+    restore(&scene, &files).await;
+}
+
+async fn each_is_found(scene: &Scene, files: &[(&'static str, String)]) {
+    assert_eq!(rotten(scene).await, []);
+    for (kind, name) in files {
         let good = scene.read(name).unwrap();
         flip(&scene.file(name), place(&good));
         let faults = verify_tree(scene.path(), &scene.cache.keys()).unwrap().faults;
         assert_eq!(faults.iter().map(|fault| &fault.path).collect::<Vec<_>>(), [name], "as verify says");
-        assert_eq!(rotten(&scene).await, [(*kind, false)], "{name}");
+        assert_eq!(rotten(scene).await, [(*kind, false)], "{name}");
         assert_eq!(scene.read(name), None, "{name} is not answered any more");
-        restore(&scene, &files).await;
+        restore(scene, files).await;
         assert_eq!(scene.read(name), Some(good), "{name}");
-        assert_eq!(rotten(&scene).await, []);
+        assert_eq!(rotten(scene).await, []);
     }
     crate::clean(scene.path(), &scene.cache.keys());
 }
@@ -90,6 +127,27 @@ async fn what_cannot_be_read_is_found() {
         symlink("/proc/self/mem", scene.file(name)).unwrap();
         let found = rotten(&scene).await;
         assert!(found.contains(&(*kind, false)), "{name}: {found:?}");
+        restore(&scene, &files).await;
+        assert_eq!(scene.read(name), Some(good), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_nginx_could_not_read_is_looked_at_by_itself_and_goes() {
+    let (scene, files) = scene().await;
+    for (kind, name) in &files {
+        let good = scene.read(name).unwrap();
+        fs::remove_file(scene.file(name)).unwrap();
+        symlink("/proc/self/mem", scene.file(name)).unwrap();
+        let suspect = Suspect::Beside(Extra::parse(name).unwrap());
+        assert_eq!(look_at(&scene.tree, &scene.cache.keys(), suspect).await, [(*kind, false)]);
+        assert_eq!(scene.read(name), None, "{name}");
+        if *kind == "debuginfo" {
+            // Its name does not say whose it is: it is made again when everything is looked at.
+            for hash in scene.tree.published_after(None, 10) {
+                scene.keeper.complete(&hash).await;
+            }
+        }
         restore(&scene, &files).await;
         assert_eq!(scene.read(name), Some(good), "{name}");
     }
