@@ -6,6 +6,7 @@ pub mod carry;
 pub mod channels;
 pub mod cli;
 pub mod commands;
+pub mod compact;
 pub mod config;
 pub mod extras;
 pub mod front;

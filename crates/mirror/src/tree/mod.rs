@@ -145,7 +145,7 @@ impl Tree {
     /// Whether the artifact is published, as far as this process knows. In memory.
     #[must_use]
     pub fn holds(&self, hash: &HashPart) -> bool {
-        read(&self.index).get(hash).is_some()
+        read(&self.index).has(hash)
     }
 
     /// The size in bytes of the NAR file of a published artifact. In memory.
@@ -165,13 +165,13 @@ impl Tree {
     pub fn all_published(&self) -> Vec<(HashPart, Published)> {
         let index = read(&self.index);
         let all = index.all();
-        all.map(|(hash, held)| (*hash, Published { file_size: held.file_size, at: held.at })).collect()
+        all.map(|(hash, held)| (hash, Published { file_size: held.file_size, at: held.at })).collect()
     }
 
     /// Whether anything is published, or in the trash, that is not in `these`. In memory.
     #[must_use]
     pub fn has_more_than(&self, these: &HashSet<HashPart>) -> bool {
-        let other = |hash: &HashPart| !these.contains(hash);
+        let other = |hash: HashPart| !these.contains(&hash);
         read(&self.index).hashes().any(other) || read(&self.trash).hashes().any(other)
     }
 
@@ -184,7 +184,7 @@ impl Tree {
     /// Looks whether a published artifact is still there: its narinfo and its NAR file exist and have the sizes they were
     /// published with. Contents are not read. What is not there is no longer counted.
     pub fn still_holds(&self, hash: &HashPart) -> bool {
-        let Some(held) = read(&self.index).get(hash).copied() else { return false };
+        let Some(held) = read(&self.index).get(hash) else { return false };
         let length = |path: PathBuf| std::fs::metadata(path).map(|file| file.len()).ok();
         let there = length(self.layout.narinfo(hash)) == Some(u64::from(held.narinfo_length))
             && length(self.layout.served(&held.nar_name())) == Some(held.file_size);
@@ -219,7 +219,7 @@ impl Tree {
     /// in the trash with its NAR file. In memory.
     #[must_use]
     pub fn nar_name(&self, hash: &HashPart) -> Option<String> {
-        let published = read(&self.index).get(hash).map(index::Held::nar_name);
+        let published = read(&self.index).get(hash).as_ref().map(index::Held::nar_name);
         published.or_else(|| read(&self.trash).nar_name(hash))
     }
 
@@ -245,13 +245,13 @@ impl Tree {
     pub fn published_after(&self, after: Option<&HashPart>, most: usize) -> Vec<HashPart> {
         // The least ones, without a copy of all: there may be a million.
         let mut least: BinaryHeap<HashPart> = BinaryHeap::with_capacity(most);
-        for hash in read(&self.index).hashes().filter(|hash| after.is_none_or(|after| *hash > after)) {
+        for hash in read(&self.index).hashes().filter(|hash| after.is_none_or(|after| hash > after)) {
             if least.len() < most {
-                least.push(*hash);
+                least.push(hash);
             } else if let Some(mut greatest) = least.peek_mut()
-                && *hash < *greatest
+                && hash < *greatest
             {
-                *greatest = *hash;
+                *greatest = hash;
             }
         }
         least.into_sorted_vec()
