@@ -11,6 +11,8 @@ use std::time::Duration;
 use granary_nix::HashPart;
 use serde::{Deserialize, Serialize};
 
+use crate::compact::HashParts;
+
 /// A client may remember a narinfo for so long, and ask for the NAR that it names.
 pub const ANSWERED: Duration = Duration::from_hours(30 * 24);
 /// The most that one step counts for: passes come at least daily.
@@ -47,7 +49,7 @@ pub struct Here<'h> {
     /// Everything in the trash, and whether its NAR file is still there.
     pub trashed: &'h [(HashPart, bool)],
     /// Everything that anybody wants; `None` when that is not completely known.
-    pub wanted: Option<&'h HashSet<HashPart>>,
+    pub wanted: Option<&'h HashParts>,
 }
 
 /// What may be done now.

@@ -14,11 +14,13 @@ use granary_fetch::Expected;
 use granary_nix::{HashPart, NarInfo, StorePath};
 
 use super::durable::{read_narinfo, rename, sync_all, sync_directory};
+use super::index::CatalogEntry;
 use super::order::references_first;
 use super::{Contents, TempFile, Tree, TreeError, canonical, disk, read, write};
+use crate::compact::HashParts;
 
-pub(super) use entries::Catalog;
-pub use entries::Digest;
+pub use entries::Signed;
+pub(super) use entries::{Catalog, Digests};
 
 /// Narinfos that are written and synced at once.
 const AT_ONCE: usize = 1024;
@@ -27,7 +29,7 @@ const AT_ONCE: usize = 1024;
 struct Changed {
     info: NarInfo,
     text: String,
-    digest: Digest,
+    digests: Digests,
 }
 
 /// Whether the NAR file has another name than before.
@@ -42,6 +44,24 @@ impl Tree {
         read(&self.catalog).has(hash)
     }
 
+    /// What the catalog says about an artifact's NAR file. In memory.
+    #[must_use]
+    pub fn catalog_entry(&self, hash: &HashPart) -> Option<CatalogEntry> {
+        read(&self.catalog).entry(hash)
+    }
+
+    /// What is signed in the narinfo that the catalog has. In memory.
+    #[must_use]
+    pub fn catalog_signed(&self, hash: &HashPart) -> Option<Signed> {
+        read(&self.catalog).digests(hash).map(|digests| digests.signed)
+    }
+
+    /// Whether the catalog has this narinfo, in our form. In memory.
+    #[must_use]
+    pub fn is_in_catalog(&self, info: &NarInfo) -> bool {
+        self.changed(info).is_none()
+    }
+
     /// Everything that the catalog has, in no particular order. In memory.
     #[must_use]
     pub fn catalog_hashes(&self) -> Vec<HashPart> {
@@ -51,15 +71,14 @@ impl Tree {
     /// What something published refers to and is not published itself: it rotted, or another mirror holds it. In memory.
     #[must_use]
     pub fn torn(&self) -> Vec<HashPart> {
-        let known = self.catalog_hashes();
-        let index = read(&self.index);
-        known.into_iter().filter(|hash| !index.has(hash) && index.referrers(hash) > 0).collect()
+        let (index, catalog) = (read(&self.index), read(&self.catalog));
+        catalog.hashes().filter(|hash| !index.has(hash) && index.referrers(hash) > 0).collect()
     }
 
     /// These, and all that they refer to, as far as the catalog knows.
     #[must_use]
-    pub fn closed(&self, mut all: HashSet<HashPart>) -> HashSet<HashPart> {
-        let mut open: Vec<HashPart> = all.iter().copied().collect();
+    pub fn closed(&self, mut all: HashParts) -> HashParts {
+        let mut open: Vec<HashPart> = all.iter().collect();
         while let Some(hash) = open.pop() {
             let references = self.catalog_narinfo(&hash).map(|info| info.references).unwrap_or_default();
             open.extend(references.iter().map(StorePath::hash_part).filter(|hash| all.insert(*hash)));
@@ -90,9 +109,9 @@ impl Tree {
     fn changed(&self, info: &NarInfo) -> Option<Changed> {
         let info = canonical(info, self.found_in(info).as_ref());
         let text = info.to_text();
-        let digest = Digest::of(&text);
-        let known = read(&self.catalog).text(&info.store_path.hash_part());
-        (known != Some(digest)).then_some(Changed { info, text, digest })
+        let digests = Digests::of(&info, &text);
+        let known = read(&self.catalog).digests(&info.store_path.hash_part());
+        (known.map(|known| known.text) != Some(digests.text)).then_some(Changed { info, text, digests })
     }
 
     fn write_in_catalog(&self, some: &[Changed]) -> Result<(), TreeError> {
@@ -112,8 +131,8 @@ impl Tree {
         sync_directory(&self.layout.catalog())?;
         // Only now: what is in memory is what publication relies on.
         let mut catalog = write(&self.catalog);
-        for Changed { info, text: _, digest } in some {
-            catalog.insert(info.store_path.hash_part(), *digest, info.into());
+        for Changed { info, text: _, digests } in some {
+            catalog.insert(info.store_path.hash_part(), *digests, info.into());
         }
         Ok(())
     }
@@ -135,7 +154,7 @@ impl Tree {
             renamed.extend(known);
             self.scratch
                 .name_again(&path, &self.layout.catalog_narinfo(&hash), || text.clone().into_bytes())?;
-            catalog.insert(hash, Digest::of(&text), (&info).into());
+            catalog.insert(hash, Digests::of(&info, &text), (&info).into());
             completed += 1;
         }
         if completed > 0 {
@@ -159,7 +178,7 @@ impl Tree {
 
     /// Removes from the catalog what is not in `wanted`, except what published artifacts need for their closures to be
     /// whole. How many were removed.
-    pub fn prune_catalog(&self, wanted: &HashSet<HashPart>) -> Result<usize, TreeError> {
+    pub fn prune_catalog(&self, wanted: &HashParts) -> Result<usize, TreeError> {
         let spare: Vec<HashPart> =
             read(&self.catalog).hashes().filter(|hash| !wanted.contains(hash)).collect();
         if spare.is_empty() {
@@ -186,10 +205,10 @@ impl Tree {
     }
 
     /// Everything that is reached from published artifacts outside `wanted`, which is closed in itself.
-    fn closure_of_published(&self, wanted: &HashSet<HashPart>) -> HashSet<HashPart> {
+    fn closure_of_published(&self, wanted: &HashParts) -> HashParts {
         let mut open: Vec<HashPart> =
             read(&self.index).hashes().filter(|hash| !wanted.contains(hash)).collect();
-        let mut needed: HashSet<HashPart> = open.iter().copied().collect();
+        let mut needed: HashParts = open.iter().copied().collect();
         while let Some(hash) = open.pop() {
             let info = self.published_narinfo(&hash).or_else(|| self.catalog_narinfo(&hash));
             for reference in info.iter().flat_map(|info| &info.references) {

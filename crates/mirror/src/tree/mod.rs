@@ -55,7 +55,7 @@ mod temp;
 mod trash;
 mod unreadable;
 
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::BinaryHeap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -63,18 +63,20 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use granary_nix::{HashPart, NarInfo};
 
 pub use canonical::canonical;
+pub use catalog::Signed;
 pub use error::TreeError;
 pub use extras::{artifact_named, read_listing};
 pub use index::{CatalogEntry, Published, Totals};
 pub(crate) use layout::nar_hash_of;
 pub use layout::{Layout, hash_of};
 pub use open::Opening;
-pub(crate) use order::references_first;
+pub(crate) use order::{order, references_first};
 pub use publish::{Contents, Publication};
 pub use quarantine::Record;
 pub use temp::TempFile;
 
 use crate::capacity::{Capacity, NoRoom, Room};
+use crate::compact::HashParts;
 use catalog::Catalog;
 use durable::Scratch;
 use extras::Beside;
@@ -98,7 +100,7 @@ pub struct Tree {
     catalog: RwLock<Catalog>,
     trash: RwLock<Trash>,
     names: RwLock<Names>,
-    kept: RwLock<HashSet<HashPart>>,
+    kept: RwLock<HashParts>,
     capacity: Arc<Capacity>,
     beside: Beside,
     /// Locked as long as the tree is open.
@@ -170,7 +172,7 @@ impl Tree {
 
     /// Whether anything is published, or in the trash, that is not in `these`. In memory.
     #[must_use]
-    pub fn has_more_than(&self, these: &HashSet<HashPart>) -> bool {
+    pub fn has_more_than(&self, these: &HashParts) -> bool {
         let other = |hash: HashPart| !these.contains(&hash);
         read(&self.index).hashes().any(other) || read(&self.trash).hashes().any(other)
     }

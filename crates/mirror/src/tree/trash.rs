@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use granary_nix::{Hash, HashPart, NarInfo};
 
-use super::catalog::{Catalog, Digest};
+use super::catalog::{Catalog, Digests};
 use super::durable::read_narinfo;
 use super::index::{CatalogEntry, Held};
 use super::{Layout, TempFile, Tree, TreeError, disk, read, write};
@@ -50,7 +50,7 @@ impl Trash {
     }
 
     pub(super) fn insert(&mut self, hash: HashPart, held: Held, info: &NarInfo) {
-        self.known.insert(hash, Digest::of(&info.to_text()), info.into());
+        self.known.insert(hash, Digests::of(info, &info.to_text()), info.into());
         self.hold(hash, held);
     }
 

@@ -1,11 +1,11 @@
 //! What the catalog knows, in memory.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, DefaultHasher, Hash as _, Hasher as _, RandomState};
 use std::path::{Path, PathBuf};
 
 use granary_fetch::Expected;
-use granary_nix::{Compression, Hash, HashPart, served_nar_name};
+use granary_nix::{Compression, Hash, HashPart, NarInfo, served_nar_name};
 
 use crate::compact::{Chains, Parts, Place};
 use crate::tree::TreeError;
@@ -13,17 +13,46 @@ use crate::tree::durable::read_narinfo;
 use crate::tree::index::CatalogEntry;
 use crate::tree::many::{narinfos_in, read_each};
 
-/// Half of the SHA-256 of a narinfo's text: enough to see whether it changed.
+/// The beginning of the SHA-256 of a narinfo's text: enough to see whether it changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digest([u8; 16]);
+pub(in crate::tree) struct Digest(u64);
 
 impl Digest {
     /// Of this text.
+    pub(in crate::tree) fn of(text: &str) -> Self {
+        let mut first = [0; 8];
+        first.copy_from_slice(&Hash::of(text.as_bytes()).as_bytes()[..8]);
+        Self(u64::from_le_bytes(first))
+    }
+}
+
+/// A digest of what the signatures of a narinfo cover. Two verified narinfos with the same one say the same of which NAR an
+/// artifact is and what it refers to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signed(u64);
+
+impl Signed {
+    /// Of this narinfo.
     #[must_use]
-    pub fn of(text: &str) -> Self {
-        let mut half = [0; 16];
-        half.copy_from_slice(&Hash::of(text.as_bytes()).as_bytes()[..16]);
-        Self(half)
+    pub fn of(info: &NarInfo) -> Self {
+        let NarInfo { store_path, nar_hash, nar_size, references, .. } = info;
+        let mut hasher = DefaultHasher::new();
+        (store_path, nar_hash, nar_size, references).hash(&mut hasher);
+        Self(hasher.finish())
+    }
+}
+
+/// What is kept of a narinfo's text and of what is signed in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::tree) struct Digests {
+    pub(in crate::tree) text: Digest,
+    pub(in crate::tree) signed: Signed,
+}
+
+impl Digests {
+    /// Of a narinfo with this text.
+    pub(in crate::tree) fn of(info: &NarInfo, text: &str) -> Self {
+        Self { text: Digest::of(text), signed: Signed::of(info) }
     }
 }
 
@@ -43,7 +72,7 @@ pub(in crate::tree) struct Catalog {
 #[derive(Debug)]
 struct Known {
     /// Its text, to write only what changed.
-    text: Digest,
+    digests: Digests,
     compression: Compression,
     /// Whether the file's hash and its size are stated.
     has_file_hash: bool,
@@ -55,10 +84,10 @@ struct Known {
 }
 
 impl Known {
-    fn new(text: Digest, expected: &Expected) -> Self {
+    fn new(digests: Digests, expected: &Expected) -> Self {
         let Expected { compression, file_hash, file_size, nar_hash, nar_size, content: _ } = *expected;
         Self {
-            text,
+            digests,
             compression,
             has_file_hash: file_hash.is_some(),
             has_file_size: file_size.is_some(),
@@ -117,9 +146,9 @@ impl Catalog {
         self.entry_at(self.entries.place(hash)?)
     }
 
-    /// The text of an artifact's narinfo.
-    pub(in crate::tree) fn text(&self, hash: &HashPart) -> Option<Digest> {
-        self.entries.get(hash).map(|known| known.text)
+    /// Those of an artifact's narinfo.
+    pub(in crate::tree) fn digests(&self, hash: &HashPart) -> Option<Digests> {
+        self.entries.get(hash).map(|known| known.digests)
     }
 
     pub(in crate::tree) fn has(&self, hash: &HashPart) -> bool {
@@ -130,9 +159,9 @@ impl Catalog {
         self.entries.hashes()
     }
 
-    pub(in crate::tree) fn insert(&mut self, hash: HashPart, text: Digest, expected: Expected) {
+    pub(in crate::tree) fn insert(&mut self, hash: HashPart, digests: Digests, expected: Expected) {
         self.remove(&hash);
-        let place = self.entries.insert(&hash, Known::new(text, &expected));
+        let place = self.entries.insert(&hash, Known::new(digests, &expected));
         self.contents.extend(expected.content.map(|content| (place, content)));
         let Self { entries, names, hasher, contents: _ } = self;
         for (name, hash) in entries.at(place).into_iter().flat_map(|known| names_at(place, known)) {
@@ -162,9 +191,9 @@ impl Catalog {
         catalog.reserve(hashes.len());
         let read = |hash: &HashPart| {
             let info = read_narinfo(&path(hash)).filter(|info| info.store_path.hash_part() == *hash);
-            Ok(info.map(|info| (Digest::of(&info.to_text()), Expected::from(&info))))
+            Ok(info.map(|info| (Digests::of(&info, &info.to_text()), Expected::from(&info))))
         };
-        read_each(&hashes, read, |hash, (text, expected)| catalog.insert(hash, text, expected))?;
+        read_each(&hashes, read, |hash, (digests, expected)| catalog.insert(hash, digests, expected))?;
         Ok(catalog)
     }
 
@@ -200,9 +229,10 @@ mod tests {
         assert!(size_of::<Option<Known>>() <= 104);
         let all = [expected(Some(1), 2), expected(None, 9), expected(Some(1), 3), expected(Some(4), 4)];
         let mut catalog = Catalog::default();
+        let digests = |text: &str| Digests { text: Digest::of(text), signed: Signed::default() };
         for (number, expected) in (0..).zip(all) {
-            catalog.insert(hash(number), Digest::of("old"), self::expected(Some(77), 78));
-            catalog.insert(hash(number), Digest::of("text"), expected);
+            catalog.insert(hash(number), digests("old"), self::expected(Some(77), 78));
+            catalog.insert(hash(number), digests("text"), expected);
         }
         let found = |catalog: &Catalog, number: u8| {
             let name = Hash::of(&[number]);
@@ -212,7 +242,7 @@ mod tests {
         };
         for (number, expected) in (0..).zip(all) {
             assert_eq!(catalog.entry(&hash(number)).unwrap().expected, expected);
-            assert_eq!(catalog.text(&hash(number)), Some(Digest::of("text")));
+            assert_eq!(catalog.digests(&hash(number)), Some(digests("text")));
             assert!(found(&catalog, u8::try_from(expected.nar_size).unwrap()) == Some(hash(number)));
         }
         assert_eq!([77, 78].map(|name| found(&catalog, name)), [None; 2], "what it was before");
