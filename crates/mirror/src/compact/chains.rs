@@ -77,6 +77,12 @@ impl Chains {
         std::iter::successors(head, next)
     }
 
+    /// Bytes that it has allocated.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.heads.allocation_size() + self.next.capacity() * size_of::<Place>()
+    }
+
     /// Makes room for entries with so many keys more.
     pub fn reserve(&mut self, more: usize, hash_of: impl Fn(Place) -> u64) {
         self.heads.reserve(more, |head| hash_of(*head));

@@ -41,6 +41,12 @@ impl Counts {
         self.table.find(hash, |entry| digest_of(entry) == digest).map_or(0, |entry| entry[2])
     }
 
+    /// Bytes that it has allocated.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.table.allocation_size()
+    }
+
     /// Makes room for so many more things.
     pub fn reserve(&mut self, more: usize) {
         let Self { table, hasher } = self;

@@ -53,9 +53,10 @@ impl Lists {
         *self = packed;
     }
 
-    /// Makes room for so many numbers more.
-    pub fn reserve(&mut self, more: usize) {
-        self.numbers.reserve_exact(more);
+    /// Bytes that it has allocated.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.numbers.capacity() * size_of::<u32>()
     }
 }
 

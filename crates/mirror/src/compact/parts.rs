@@ -140,6 +140,12 @@ impl<T> Parts<T> {
         self.entries.is_empty()
     }
 
+    /// Bytes that it has allocated.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.keys.capacity() * size_of::<Key>() + self.entries.bytes() + self.table.allocation_size()
+    }
+
     /// Makes room for so many more.
     pub fn reserve(&mut self, more: usize) {
         let Self { keys, entries, table, hasher } = self;

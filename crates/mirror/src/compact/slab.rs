@@ -66,6 +66,12 @@ impl<T> Slab<T> {
         self.len() == 0
     }
 
+    /// Bytes that it has allocated.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Option<T>>() + self.free.capacity() * size_of::<Place>()
+    }
+
     /// Makes room for so many more, and for no more than these.
     pub fn reserve(&mut self, more: usize) {
         self.entries.reserve_exact(more.saturating_sub(self.free.len()));

@@ -150,6 +150,12 @@ impl Graph {
         self.paths.len()
     }
 
+    /// Bytes that it has allocated, apart from what no honest store has.
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
+        self.paths.bytes() + self.names.capacity() + self.references.bytes()
+    }
+
     /// Forgets what is not wanted, if that is much.
     pub(super) fn keep(&mut self, wanted: impl Fn(&HashPart) -> bool) {
         let spare = self.paths.hashes().filter(|hash| !wanted(hash)).count() + self.others.len();
@@ -231,6 +237,7 @@ mod tests {
         }
         let first = |most: usize| all[..most].iter().map(StorePath::hash_part).collect::<HashParts>();
         let (many, few) = (first(3000), first(100));
+        assert!(size_of::<Option<Path>>() <= 24 && graph.bytes() / 4000 < 110, "{}", graph.bytes());
         graph.keep(|hash| many.contains(hash));
         assert_eq!(graph.len(), 4000, "not much");
         graph.keep(|hash| few.contains(hash));

@@ -215,6 +215,42 @@ mod tests {
     }
 
     #[test]
+    fn a_narinfo_is_kept_as_long_as_the_catalog_does_not_have_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let tree = Tree::open(temp.path(), &granary_nix::CacheInfo::default()).unwrap();
+        let info = |size: u32| -> Arc<NarInfo> {
+            let text = format!(
+                "StorePath: /nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-a\nURL: x\n\
+                 NarHash: sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s\nNarSize: {size}\n"
+            );
+            Arc::new(text.parse().unwrap())
+        };
+        let (mut memory, one, other) = (Memory::default(), info(1), info(2));
+        let id = memory.graph.id(&one.store_path);
+        let known = |memory: &Memory, need| match memory.known(id, &tree, need) {
+            None => "no",
+            Some(Known::Elsewhere) => "elsewhere",
+            Some(Known::Only(_)) => "only",
+        };
+        let needs = |memory: &Memory| [Need::Narinfos, Need::Names].map(|need| known(memory, need));
+        assert_eq!(needs(&memory), ["no"; 2]);
+        memory.learn(id, &one, false);
+        memory.written(&tree);
+        assert_eq!(needs(&memory), ["only", "elsewhere"], "it is not written");
+        tree.put_in_catalog([&*one]).unwrap();
+        memory.written(&tree);
+        assert_eq!((needs(&memory), memory.unwritten.len()), (["elsewhere"; 2], 0));
+        // Somebody else has written another one, which was not judged here.
+        tree.put_in_catalog([&*other]).unwrap();
+        assert_eq!(needs(&memory), ["no", "elsewhere"]);
+        memory.learn(id, &other, true);
+        assert_eq!((needs(&memory), memory.unwritten.len()), (["elsewhere"; 2], 0));
+        memory.learn(id, &one, false);
+        assert_eq!(memory.file_size(&hash(), &tree), None);
+        assert_eq!(needs(&memory), ["only", "elsewhere"]);
+    }
+
+    #[test]
     fn other_rules_make_everything_unknown() {
         let mut memory = Memory::default();
         let info = "StorePath: /nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-a\nURL: x\n\

@@ -192,6 +192,13 @@ impl Index {
         Totals { artifacts: self.held.len() as u64, bytes: self.bytes, newest: self.newest }
     }
 
+    /// Bytes that it has allocated.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        let Self { parts, held, references, files, outputs, bytes: _, newest: _ } = self;
+        parts.bytes() + held.bytes() + references.bytes() + files.bytes() + outputs.bytes()
+    }
+
     /// Makes room for so many more artifacts, so that none is moved again and again while they come.
     pub(super) fn reserve(&mut self, more: usize) {
         self.parts.reserve(more);

@@ -50,6 +50,8 @@ mod partial;
 mod publish;
 mod quarantine;
 mod remove;
+#[cfg(test)]
+mod size;
 mod state;
 mod temp;
 mod trash;

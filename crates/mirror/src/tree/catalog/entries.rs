@@ -197,8 +197,15 @@ impl Catalog {
         Ok(catalog)
     }
 
+    /// Bytes that it has allocated, apart from what few artifacts have.
+    #[cfg(test)]
+    pub(in crate::tree) fn bytes(&self) -> usize {
+        let Self { entries, names, hasher: _, contents: _ } = self;
+        entries.bytes() + names.bytes()
+    }
+
     /// Makes room for so many more artifacts, so that none is moved again and again while they come.
-    fn reserve(&mut self, more: usize) {
+    pub(in crate::tree) fn reserve(&mut self, more: usize) {
         let Self { entries, names, hasher, contents: _ } = self;
         entries.reserve(more);
         names.reserve(more * 2, |name| hash_of(hasher, entries, name));

@@ -40,6 +40,11 @@ impl Outputs {
     pub(super) fn of(&self, deriver: Deriver) -> u32 {
         self.0.of(deriver.0)
     }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
 }
 
 #[cfg(test)]
