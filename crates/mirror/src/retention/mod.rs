@@ -76,8 +76,7 @@ impl Retention {
     /// The same at a given time since the start.
     pub fn step(&mut self, rules: Rules, wanted: Option<&HashParts>, now: Duration) -> Outcome {
         // What was pushed or imported stays, and what it refers to stays with it.
-        let mut published: Vec<HashPart> =
-            self.tree.all_published().into_iter().map(|(hash, _)| hash).collect();
+        let mut published = self.tree.published_hashes();
         published.retain(|hash| !self.tree.is_kept(hash));
         let trashed: Vec<(HashPart, bool)> =
             self.tree.trashed().into_iter().map(|(hash, nar)| (hash, nar.is_some())).collect();

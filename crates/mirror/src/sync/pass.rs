@@ -25,6 +25,8 @@ use crate::tree::{Tree, TreeError};
 
 /// How often the observer is told of progress, at most.
 const PROGRESS: Duration = Duration::from_millis(250);
+/// How many times as long as it took to find the progress out nobody is told of any. Of a million artifacts it takes a while.
+const REST: u32 = 20;
 
 /// Artifacts that are looked at before the observer hears that the pass moves.
 const LOOK: usize = 4096;
@@ -99,7 +101,8 @@ struct Pass<'p> {
     disk_failed: Arc<AtomicBool>,
     /// Whether the catalog has been written, and nothing has followed from that yet.
     written: Arc<AtomicBool>,
-    told: Instant,
+    /// When the observer is told of progress again.
+    tell: Instant,
 }
 
 impl<'p> Pass<'p> {
@@ -129,7 +132,7 @@ impl<'p> Pass<'p> {
             disk_failed,
             written,
             queue: 0,
-            told: Instant::now(),
+            tell: Instant::now(),
         }
     }
 
@@ -258,7 +261,7 @@ impl<'p> Pass<'p> {
                 self.refuse(&path, &problem, transient, bytes, took);
             }
         }
-        if self.told.elapsed() >= PROGRESS {
+        if Instant::now() >= self.tell {
             self.progress();
         }
     }
@@ -286,8 +289,10 @@ impl<'p> Pass<'p> {
     }
 
     fn progress(&mut self) {
+        let began = Instant::now();
         self.observer.progress(&self.reports(false));
-        self.told = Instant::now();
+        let now = Instant::now();
+        self.tell = now + PROGRESS.max(now.saturating_duration_since(began).saturating_mul(REST));
     }
 
     async fn end(mut self, context: &Context, job: &Job, closure: &Closure, demand: Demand) -> PassOutcome {

@@ -132,6 +132,7 @@ pub(super) async fn resolve(
     let mut closure = Closure::default();
     let mut open: VecDeque<Node> = VecDeque::new();
     let mut running: JoinSet<(Node, StorePath, Result<OnDisk, Problem>)> = JoinSet::new();
+    let mut paths = HashMap::new();
     for root in roots {
         let id = memory.graph.id(root);
         open.extend(closure.ask(&memory.graph, id));
@@ -160,8 +161,11 @@ pub(super) async fn resolve(
         // A task of ours does not panic; if one did, its path would be missing from the closure, and nothing worse.
         let Some(Ok((node, path, result))) = running.join_next().await else { break };
         match result {
-            Ok(OnDisk { found, in_catalog }) => {
+            Ok(OnDisk { mut found, in_catalog }) => {
                 let id = closure.asked(node);
+                if !in_catalog && need == Need::Narinfos {
+                    share(&mut found, &mut memory.graph, &mut paths);
+                }
                 memory.learn(id, &found.info, in_catalog || need == Need::Names);
                 closure.find(node);
                 if !in_catalog && need == Need::Narinfos {
@@ -173,6 +177,14 @@ pub(super) async fn resolve(
         }
     }
     closure
+}
+
+/// Most paths stand in several narinfos: each is to be in memory once.
+fn share(found: &mut Found, graph: &mut Graph, paths: &mut HashMap<Id, StorePath>) {
+    let info = Arc::make_mut(&mut found.info);
+    for path in info.references.iter_mut().chain([&mut info.store_path]) {
+        *path = paths.entry(graph.id(path)).or_insert_with(|| path.clone()).clone();
+    }
 }
 
 /// A verified narinfo, and whether the catalog has it as it is.

@@ -103,6 +103,11 @@ impl Index {
         self.held.get(self.parts.get(hash)?.held?).map(Packed::unpack)
     }
 
+    /// The size of a published NAR file, which is asked for again and again while a pass runs.
+    pub(super) fn file_size(&self, hash: &HashPart) -> Option<u64> {
+        self.held.get(self.parts.get(hash)?.held?).map(|packed| packed.file_size)
+    }
+
     pub(super) fn has(&self, hash: &HashPart) -> bool {
         self.parts.get(hash).is_some_and(|part| part.held.is_some())
     }

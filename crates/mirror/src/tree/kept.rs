@@ -48,7 +48,7 @@ impl Tree {
     #[must_use]
     pub fn kept_bytes(&self) -> u64 {
         let (kept, index) = (read(&self.kept), read(&self.index));
-        kept.iter().filter_map(|hash| index.get(&hash)).map(|held| held.file_size).sum()
+        kept.iter().filter_map(|hash| index.file_size(&hash)).sum()
     }
 
     /// Reads the marks.

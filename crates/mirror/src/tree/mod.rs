@@ -155,7 +155,7 @@ impl Tree {
     /// The size in bytes of the NAR file of a published artifact. In memory.
     #[must_use]
     pub fn file_size(&self, hash: &HashPart) -> Option<u64> {
-        read(&self.index).get(hash).map(|held| held.file_size)
+        read(&self.index).file_size(hash)
     }
 
     /// A published artifact's size and when it was published. In memory.
@@ -165,6 +165,12 @@ impl Tree {
     }
 
     /// Everything that is published, in no particular order. In memory.
+    #[must_use]
+    pub fn published_hashes(&self) -> Vec<HashPart> {
+        read(&self.index).hashes().collect()
+    }
+
+    /// The same, with what is known about each. In memory.
     #[must_use]
     pub fn all_published(&self) -> Vec<(HashPart, Published)> {
         let index = read(&self.index);

@@ -13,7 +13,7 @@ const NEVER: i64 = i64::MIN;
 #[derive(Debug)]
 pub(super) struct Packed {
     file_hash: Hash,
-    file_size: u64,
+    pub(super) file_size: u64,
     /// Nanoseconds since the epoch, from the 17th to the 23rd century; any other time counts as none.
     at: i64,
     deriver: Deriver,
