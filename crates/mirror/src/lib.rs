@@ -12,6 +12,7 @@ pub mod carry;
 pub mod channels;
 pub mod cli;
 pub mod commands;
+pub mod compact;
 pub mod config;
 mod counted;
 pub mod extras;

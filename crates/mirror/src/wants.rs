@@ -1,12 +1,13 @@
 //! What is wanted here, by policies and by channels; everything else that is in the tree is a guest.
 
-use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use granary_nix::HashPart;
 
+use crate::compact::HashParts;
+
 /// Hash parts, shared.
-pub type Set = Arc<HashSet<HashPart>>;
+pub type Set = Arc<HashParts>;
 
 /// Both, as far as they are known.
 #[derive(Debug, Default)]
@@ -28,8 +29,9 @@ pub struct Wanted {
 
 impl Wanted {
     /// Each of it, once.
-    pub fn all(&self) -> impl Iterator<Item = &HashPart> {
-        self.policies.iter().chain(self.channels.iter().filter(|hash| !self.policies.contains(hash)))
+    pub fn all(&self) -> impl Iterator<Item = HashPart> {
+        let of_channels = self.channels.iter().filter(|hash| !self.policies.contains(hash));
+        self.policies.iter().chain(of_channels)
     }
 
     /// Whether it was.
@@ -41,12 +43,12 @@ impl Wanted {
 
 impl Wants {
     /// What policies and storePaths want; `None` when that is not completely known.
-    pub fn set_policies(&self, wanted: Option<HashSet<HashPart>>) {
+    pub fn set_policies(&self, wanted: Option<HashParts>) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).policies = wanted.map(Arc::new);
     }
 
     /// What the channels want; `None` when that is not completely known.
-    pub fn set_channels(&self, wanted: Option<HashSet<HashPart>>) {
+    pub fn set_channels(&self, wanted: Option<HashParts>) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).channels = wanted.map(Arc::new);
     }
 
@@ -58,7 +60,7 @@ impl Wants {
     }
 
     /// What was refused of what the channels want; `None` when that is not completely known.
-    pub fn set_refused(&self, refused: Option<HashSet<HashPart>>) {
+    pub fn set_refused(&self, refused: Option<HashParts>) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).refused = refused.map(Arc::new);
     }
 
@@ -97,9 +99,9 @@ mod tests {
     fn nothing_is_unwanted_before_everything_is_known() {
         let hash = |name: char| name.to_string().repeat(32).parse::<HashPart>().unwrap();
         let wants = Wants::default();
-        wants.set_policies(Some(HashSet::from([hash('a')])));
+        wants.set_policies(Some(HashParts::from([hash('a')])));
         assert!(wants.now().is_none() && wants.may_want(&hash('x')));
-        wants.set_channels(Some(HashSet::from([hash('b')])));
+        wants.set_channels(Some(HashParts::from([hash('b')])));
         let now = wants.now().unwrap();
         assert!(now.has(&hash('a')) && now.has(&hash('b')) && !now.has(&hash('x')));
         assert!(!wants.may_want(&hash('x')));
@@ -111,17 +113,17 @@ mod tests {
     fn what_comes_with_a_channel_counts_until_it_says_anew_what_it_wants() {
         let hash = |name: char| name.to_string().repeat(32).parse::<HashPart>().unwrap();
         let wants = Wants::default();
-        wants.set_policies(Some(HashSet::new()));
+        wants.set_policies(Some(HashParts::default()));
         wants.add_to_channels([hash('a')]);
         assert!(wants.now().is_none(), "the channels have not said anything");
-        wants.set_channels(Some(HashSet::from([hash('b')])));
+        wants.set_channels(Some(HashParts::from([hash('b')])));
         wants.add_to_channels([hash('a')]);
         assert!(wants.now().unwrap().has(&hash('a')) && wants.now().unwrap().has(&hash('b')));
-        wants.set_channels(Some(HashSet::new()));
+        wants.set_channels(Some(HashParts::default()));
         assert!(!wants.now().unwrap().has(&hash('a')));
         wants.add_refused([hash('a')]);
         assert!(wants.refused().is_none(), "it is not known what else was");
-        wants.set_refused(Some(HashSet::new()));
+        wants.set_refused(Some(HashParts::default()));
         wants.add_refused([hash('a')]);
         assert!(wants.refused().unwrap().contains(&hash('a')));
     }

@@ -30,6 +30,8 @@ pub enum HashPartError {
 impl HashPart {
     /// Characters of a hash part.
     pub const LENGTH: usize = 32;
+    /// Bytes of a packed one.
+    pub const BYTES: usize = 20;
 
     /// The characters.
     #[must_use]
@@ -43,6 +45,31 @@ impl HashPart {
         let mut part = [0; Self::LENGTH];
         part.copy_from_slice(&base.as_bytes()[..Self::LENGTH]);
         Self(part)
+    }
+
+    /// Its 160 bits, for whoever keeps very many. Ordered as the characters are.
+    #[must_use]
+    pub fn pack(&self) -> [u8; Self::BYTES] {
+        let mut packed = [0; Self::BYTES];
+        for (bytes, characters) in packed.chunks_exact_mut(5).zip(self.0.chunks_exact(8)) {
+            let value = |character: &u8| u64::from(base32::value_of(*character).unwrap_or_default());
+            let bits = characters.iter().fold(0, |bits, character| bits << 5 | value(character));
+            bytes.copy_from_slice(&bits.to_be_bytes()[3..]);
+        }
+        packed
+    }
+
+    /// The hash part of 160 bits: the inverse of [`Self::pack`].
+    #[must_use]
+    pub fn unpack(packed: &[u8; Self::BYTES]) -> Self {
+        let mut characters = [0; Self::LENGTH];
+        for (characters, bytes) in characters.chunks_exact_mut(8).zip(packed.chunks_exact(5)) {
+            let bits = bytes.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+            for (place, character) in characters.iter_mut().rev().enumerate() {
+                *character = base32::ALPHABET[(bits >> (5 * place) & 31) as usize];
+            }
+        }
+        Self(characters)
     }
 
     /// The name of the artifact's narinfo in a cache: `<hash part>.narinfo`.
@@ -84,6 +111,8 @@ serde_as_string!(HashPart);
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const TEXT: &str = "00bgd045z0d4icpbc2yyz4gx48ak44la";
@@ -105,5 +134,21 @@ mod tests {
             error.to_string(),
             "the hash part is not nix32: character 'e' at position 1 is not of the nix32 alphabet"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn packed_in_the_same_order_and_back(a in "[0-9a-df-np-sv-z]{32}", b in "[0-9a-df-np-sv-z]{32}") {
+            let parts = [a, b].map(|text| text.parse::<HashPart>().unwrap());
+            prop_assert_eq!(parts[0].pack().cmp(&parts[1].pack()), parts[0].cmp(&parts[1]));
+            prop_assert_eq!(HashPart::unpack(&parts[0].pack()), parts[0]);
+        }
+
+        #[test]
+        fn every_160_bits_are_a_hash_part(bits: [u8; 20]) {
+            let part = HashPart::unpack(&bits);
+            prop_assert_eq!(part.to_string().parse(), Ok(part));
+            prop_assert_eq!(part.pack(), bits);
+        }
     }
 }

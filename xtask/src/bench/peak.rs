@@ -1,4 +1,5 @@
-//! How much memory a process took at most: `VmHWM` of proc(5), which counts what is resident, its program included.
+//! How much memory a process takes, and took at most: `VmRSS` and `VmHWM` of proc(5), which count what is resident, its program
+//! included.
 
 use std::fs;
 use std::process::Child;
@@ -15,7 +16,12 @@ pub const MIB: f64 = 1_048_576.0;
 
 /// The peak of a running process so far, in bytes; `None` when it has ended.
 pub fn bytes(pid: u32) -> Option<f64> {
-    parse(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+    parse(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmHWM:")
+}
+
+/// What a running process takes now, in bytes; `None` when it has ended.
+pub fn now(pid: u32) -> Option<f64> {
+    parse(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:")
 }
 
 /// Waits for a process, which has to succeed, and returns its peak in bytes.
@@ -33,8 +39,8 @@ pub fn of(mut child: Child) -> Result<f64> {
     }
 }
 
-fn parse(status: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+fn parse(status: &str, field: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     Some(line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok()? * 1024.0)
 }
 
@@ -46,8 +52,9 @@ mod tests {
 
     #[test]
     fn the_peak_is_read() {
-        assert_eq!(parse("Name:\tx\nVmHWM:\t   12 kB\nVmRSS:\t  8 kB\n"), Some(12_288.0));
-        assert_eq!(parse("Name:\tx\n"), None, "a process that has ended has no memory");
+        let status = "Name:\tx\nVmHWM:\t   12 kB\nVmRSS:\t  8 kB\n";
+        assert_eq!(["VmHWM:", "VmRSS:"].map(|field| parse(status, field)), [Some(12_288.0), Some(8_192.0)]);
+        assert_eq!(parse("Name:\tx\n", "VmHWM:"), None, "a process that has ended has no memory");
         assert!(of(Command::new("sleep").arg("0.1").spawn().unwrap()).unwrap() > 0.0);
         assert!(of(Command::new("false").spawn().unwrap()).is_err());
     }

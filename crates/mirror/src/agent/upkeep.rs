@@ -57,7 +57,7 @@ impl Upkeep {
         match (demand, &self.channels) {
             (Demand::Known(mut wanted), Some(channels)) => match channels.now() {
                 Some(now) => {
-                    wanted.extend(now.all().copied());
+                    wanted.extend(now.all());
                     Demand::Known(wanted)
                 }
                 None => Demand::Unknown("it is not known what the channels want".into()),

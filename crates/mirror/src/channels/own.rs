@@ -1,11 +1,9 @@
 //! The channels of a mirror's own configuration: all of what they list is kept here.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use granary_fetch::{Source, WebClient};
-use granary_nix::HashPart;
 use granary_placement::report::ChannelReport;
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -14,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::round::{Outcome, Round, Watcher};
 use super::{Lists, Revision, Standing, State};
+use crate::compact::HashParts;
 use crate::config::Channel;
 use crate::sync::Syncer;
 use crate::tree::{Tree, TreeError};
@@ -43,7 +42,7 @@ impl Channels {
         let lists = Lists::new(tree, client);
         let standing = channels.iter().map(|channel| lists.stand(channel)).collect();
         if channels.is_empty() {
-            wants.set_refused(Some(HashSet::new()));
+            wants.set_refused(Some(HashParts::default()));
         }
         let syncer = syncer.for_parts().telling(Arc::clone(&wants));
         let channels = Self { lists, syncer, sources: sources.to_vec(), wants, standing };
@@ -95,7 +94,7 @@ impl Channels {
         outcome.refused.retain(|hash| !self.lists.tree.holds(hash));
         if !outcome.cut {
             self.syncer.keep_refusals(&outcome.refused).await;
-            self.wants.set_refused(Some(outcome.refused.clone()));
+            self.wants.set_refused(Some(outcome.refused.iter().copied().collect()));
         }
         watcher.ended(&outcome);
         outcome
@@ -119,7 +118,7 @@ impl Channels {
     pub async fn tidy(&self) {
         let (tree, wants) = (Arc::clone(&self.lists.tree), Arc::clone(&self.wants));
         let tidy = move || match wants.now() {
-            Some(wanted) => tree.prune_catalog(&tree.closed(wanted.all().copied().collect())),
+            Some(wanted) => tree.prune_catalog(&tree.closed(wanted.all().collect())),
             None => Ok(0),
         };
         if let Ok(Err(error)) = tokio::task::spawn_blocking(tidy).await {
@@ -154,7 +153,7 @@ impl Channels {
     /// Says what all kept revisions list. Before the first list of a channel, and when one cannot be read, nobody knows what is
     /// wanted. Blocks on the disk.
     fn tell_wants(&self) {
-        let mut wanted: HashSet<HashPart> = HashSet::new();
+        let mut wanted = HashParts::default();
         for standing in &self.standing {
             let revisions = standing.revisions();
             if revisions.is_empty() {
@@ -169,7 +168,7 @@ impl Channels {
                     wanted.extend(listed);
                 } else {
                     // Nothing published may refer yet to what came for something that is still to come.
-                    wanted.extend(self.lists.tree.closed(listed.collect()));
+                    wanted.extend(self.lists.tree.closed(listed.collect()).iter());
                 }
             }
         }

@@ -1,6 +1,5 @@
 //! A process that pulls through what its client asks for.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::child::say;
 use crate::common::Cache;
+use crate::compact::HashParts;
 use crate::config::PullThrough;
 use crate::metrics::Metrics;
 use crate::refusals::Refusals;
@@ -36,8 +36,8 @@ impl Site {
         let tree = Arc::new(Tree::open(directory, &CacheInfo::default()).unwrap());
         let source = Source::new(upstream.parse().unwrap(), &cache.keys(), 40, SourceKind::Upstream);
         let (tasks, wants) = (TaskTracker::new(), Arc::<Wants>::default());
-        wants.set_policies(Some(HashSet::new()));
-        wants.set_channels(Some(HashSet::new()));
+        wants.set_policies(Some(HashParts::default()));
+        wants.set_channels(Some(HashParts::default()));
         let metrics = Arc::new(Metrics::new().unwrap());
         let refusals = Arc::new(Refusals::new(Arc::clone(&tree), Arc::clone(&metrics)));
         let told = Told { metrics: Arc::clone(&metrics.through), refusals };

@@ -10,6 +10,7 @@ use std::time::Duration;
 use granary_nix::HashPart;
 use serde::{Deserialize, Serialize};
 
+use crate::compact::HashParts;
 use crate::counted::Counted;
 
 /// A client may remember a narinfo for so long, and ask for the NAR that it names.
@@ -48,7 +49,7 @@ pub struct Here<'h> {
     /// Everything in the trash, and whether its NAR file is still there.
     pub trashed: &'h [(HashPart, bool)],
     /// Everything that anybody wants; `None` when that is not completely known.
-    pub wanted: Option<&'h HashSet<HashPart>>,
+    pub wanted: Option<&'h HashParts>,
 }
 
 /// What may be done now.

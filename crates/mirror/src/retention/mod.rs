@@ -8,13 +8,13 @@
 
 pub mod machine;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use granary_nix::HashPart;
 use tracing::{info, warn};
 
+use crate::compact::HashParts;
 use crate::tree::{Tree, TreeError};
 use machine::{Here, Machine, Rules, Steps};
 
@@ -69,15 +69,14 @@ impl Retention {
     /// A pass has ended. `wanted` is everything that anybody wants, `None` when that is not completely known. Blocks.
     ///
     /// What cannot be done now is tried after the next pass.
-    pub fn after_pass(&mut self, rules: Rules, wanted: Option<&HashSet<HashPart>>) -> Outcome {
+    pub fn after_pass(&mut self, rules: Rules, wanted: Option<&HashParts>) -> Outcome {
         self.step(rules, wanted, self.started.elapsed())
     }
 
     /// The same at a given time since the start.
-    pub fn step(&mut self, rules: Rules, wanted: Option<&HashSet<HashPart>>, now: Duration) -> Outcome {
+    pub fn step(&mut self, rules: Rules, wanted: Option<&HashParts>, now: Duration) -> Outcome {
         // What was pushed or imported stays, and what it refers to stays with it.
-        let mut published: Vec<HashPart> =
-            self.tree.all_published().into_iter().map(|(hash, _)| hash).collect();
+        let mut published = self.tree.published_hashes();
         published.retain(|hash| !self.tree.is_kept(hash));
         let trashed: Vec<(HashPart, bool)> =
             self.tree.trashed().into_iter().map(|(hash, nar)| (hash, nar.is_some())).collect();

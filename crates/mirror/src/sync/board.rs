@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use granary_nix::{HashPart, StorePath};
+use super::graph::Node;
+use crate::compact::{List, Lists};
 
 /// How far an artifact is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,29 +21,38 @@ enum State {
 pub(super) struct Board {
     states: Vec<State>,
     /// The places of what each needs.
-    needs: Vec<Vec<usize>>,
+    needs: Vec<List>,
     /// The other way round.
-    needed_by: Vec<Vec<usize>>,
+    needed_by: Vec<List>,
+    /// What these lists are.
+    places: Lists,
     whole: BTreeSet<usize>,
 }
 
 impl Board {
-    /// For artifacts with these paths and references. A reference to one that comes later, or is not among them, is not
+    /// For artifacts with these hash parts and references. A reference to one that comes later, or is not among them, is not
     /// waited for.
-    pub(super) fn new<'a>(artifacts: impl Iterator<Item = (&'a StorePath, &'a [StorePath])>) -> Self {
-        let mut places: HashMap<HashPart, usize> = HashMap::new();
-        let (mut needs, mut needed_by) = (Vec::new(), Vec::<Vec<usize>>::new());
-        for (place, (path, references)) in artifacts.enumerate() {
-            let needed: Vec<usize> =
-                references.iter().filter_map(|path| places.get(&path.hash_part()).copied()).collect();
-            for needed in &needed {
-                needed_by[*needed].push(place);
-            }
-            places.insert(path.hash_part(), place);
-            needs.push(needed);
-            needed_by.push(Vec::new());
+    pub(super) fn new<R: Iterator<Item = Node>>(artifacts: impl Iterator<Item = (Node, R)>) -> Self {
+        let mut known: HashMap<Node, u32> = HashMap::new();
+        let (mut needs, mut places, mut needed_by) = (Vec::new(), Lists::default(), Vec::new());
+        for ((node, references), place) in artifacts.zip(0..) {
+            needs.push(places.add(references.filter_map(|node| known.get(&node).copied())));
+            known.insert(node, place);
         }
-        Self { states: vec![State::Open; needs.len()], needs, needed_by, whole: BTreeSet::new() }
+        drop(known);
+        let mut pairs: Vec<(u32, u32)> = needs
+            .iter()
+            .zip(0..)
+            .flat_map(|(list, place)| places.get(*list).iter().map(move |need| (*need, place)))
+            .collect();
+        pairs.sort_unstable();
+        let mut pairs = pairs.as_slice();
+        for need in (0..).take(needs.len()) {
+            let (of_this, rest) = pairs.split_at(pairs.partition_point(|(other, _)| *other == need));
+            needed_by.push(places.add(of_this.iter().map(|(_, place)| *place)));
+            pairs = rest;
+        }
+        Self { states: vec![State::Open; needs.len()], needs, needed_by, places, whole: BTreeSet::new() }
     }
 
     /// Whether nothing has become of it yet.
@@ -60,8 +70,9 @@ impl Board {
     pub(super) fn batch(&mut self, most: usize) -> Vec<usize> {
         let mut batch = Vec::new();
         for place in &self.whole {
-            let may = |need: &usize| matches!(self.states[*need], State::Published | State::Publishing);
-            if batch.len() < most && self.needs[*place].iter().all(may) {
+            let may =
+                |need: &u32| matches!(self.states[*need as usize], State::Published | State::Publishing);
+            if batch.len() < most && self.places.get(self.needs[*place]).iter().all(may) {
                 self.states[*place] = State::Publishing;
                 batch.push(*place);
             }
@@ -88,7 +99,7 @@ impl Board {
             self.states[place] = State::Refused;
             self.whole.remove(&place);
             refused.push(place);
-            open.extend(&self.needed_by[place]);
+            open.extend(self.places.get(self.needed_by[place]).iter().map(|place| *place as usize));
         }
         refused
     }
@@ -98,20 +109,13 @@ impl Board {
 mod tests {
     use super::*;
 
-    fn path(name: char) -> StorePath {
-        StorePath::parse_base_name(&format!("{}-{name}", name.to_string().repeat(32))).unwrap()
-    }
-
     /// Each word is an artifact and its references.
     fn board(words: &[&str]) -> Board {
-        let artifacts: Vec<(StorePath, Vec<StorePath>)> = words
-            .iter()
-            .map(|word| {
-                let mut paths = word.chars().map(path);
-                (paths.next().unwrap(), paths.collect())
-            })
-            .collect();
-        Board::new(artifacts.iter().map(|(path, references)| (path, references.as_slice())))
+        let artifacts = words.iter().map(|word| {
+            let mut nodes = word.chars().map(Node::from);
+            (nodes.next().unwrap(), nodes)
+        });
+        Board::new(artifacts)
     }
 
     #[test]

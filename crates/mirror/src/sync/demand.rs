@@ -1,15 +1,15 @@
 //! What the job wants altogether, or that it is not known.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use granary_nix::{HashPart, StorePath, Trust};
+use granary_nix::{StorePath, Trust};
 
 use super::job::{Job, Roots};
 use super::memory::Memory;
 use super::obtain::{Context, Problem};
 use super::outcome::Demand;
-use super::resolve::{Closure, resolve};
+use super::resolve::{Closure, Need, resolve};
+use crate::compact::HashParts;
 
 /// Finds it out, if the job asks. `closure` is that of the policies that select this mirror; the closures of the others are
 /// only resolved when something is here, or in the trash, that is not in it.
@@ -24,13 +24,13 @@ pub(super) async fn find_out(
     if let Some(reason) = doubt(job, closure) {
         return Demand::Unknown(reason);
     }
-    let mut wanted: HashSet<HashPart> = closure.found.keys().copied().collect();
+    let mut wanted = closure.hashes(&memory.graph);
     if !elsewhere.is_empty() && context.tree.has_more_than(&wanted) {
-        let closure = resolve(context, memory, trust, elsewhere.iter()).await;
+        let closure = resolve(context, memory, trust, elsewhere.iter(), Need::Names).await;
         if let Some(reason) = lost(&closure, &listed([elsewhere])) {
             return Demand::Unknown(reason);
         }
-        wanted.extend(closure.found.into_keys());
+        wanted.extend(closure.found().map(|node| memory.graph.hash(node)));
     }
     Demand::Known(wanted)
 }
@@ -52,18 +52,20 @@ fn doubt(job: &Job, closure: &Closure) -> Option<String> {
 }
 
 /// What is only listed.
-pub(super) fn listed<'r>(roots: impl IntoIterator<Item = &'r Roots>) -> HashSet<HashPart> {
-    let (mut listed, mut named) = (HashSet::new(), HashSet::new());
+pub(super) fn listed<'r>(roots: impl IntoIterator<Item = &'r Roots>) -> HashParts {
+    let (mut listed, mut named) = (HashParts::default(), HashParts::default());
     for Roots { named: here, listed: there, unknown: _ } in roots {
         named.extend(here.iter().map(StorePath::hash_part));
         listed.extend(there.iter().map(StorePath::hash_part));
     }
-    listed.retain(|hash| !named.contains(hash));
+    for hash in named.iter() {
+        listed.remove(&hash);
+    }
     listed
 }
 
 /// Whatever is lost may refer to anything.
-fn lost(closure: &Closure, listed: &HashSet<HashPart>) -> Option<String> {
+fn lost(closure: &Closure, listed: &HashParts) -> Option<String> {
     let (path, Problem { fault, .. }) = closure.unexplained(listed).min_by_key(|(path, _)| *path)?;
     Some(format!("{path} cannot be resolved: {}: {fault}", fault.reason))
 }

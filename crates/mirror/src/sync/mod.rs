@@ -10,6 +10,7 @@
 
 mod board;
 mod demand;
+mod graph;
 pub mod job;
 mod kept;
 mod memory;
@@ -82,7 +83,7 @@ impl Syncer {
 
     /// Forgets every refusal but these: nobody wants the rest any more, or it is here.
     pub async fn keep_refusals(&self, refused: &HashSet<HashPart>) {
-        self.memory.lock().await.accept_where(|hash| !refused.contains(hash));
+        self.memory.lock().await.accept_where(|_, hash| !refused.contains(hash));
     }
 
     /// Does whatever `job` leaves to do. A refused artifact is tried again: at once in the next pass, then at intervals

@@ -1,9 +1,8 @@
 //! What a pass tells about itself, while it runs and at its end.
 
-use std::collections::HashSet;
-
-use granary_nix::HashPart;
 use granary_placement::report::{PolicyReport, Refusal, UpstreamReport};
+
+use crate::compact::HashParts;
 
 /// How a pass ended. A pass never fails as a whole: what it could not do is in here.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +26,7 @@ pub struct PassOutcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Demand {
     /// All of it is known, so that everything else is wanted by nobody.
-    Known(HashSet<HashPart>),
+    Known(HashParts),
     /// A part of it may be missing, for the reason given: nothing follows about what is not seen.
     Unknown(String),
 }
@@ -41,7 +40,7 @@ impl Default for Demand {
 impl Demand {
     /// The set, if it is known.
     #[must_use]
-    pub fn known(&self) -> Option<&HashSet<HashPart>> {
+    pub fn known(&self) -> Option<&HashParts> {
         match self {
             Self::Known(all) => Some(all),
             Self::Unknown(_) => None,

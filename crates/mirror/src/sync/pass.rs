@@ -1,6 +1,5 @@
 //! One pass, step by step.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,20 +8,25 @@ use granary_fetch::{Fetcher, SourceKind, source};
 use granary_nix::{HashPart, NarInfo, StorePath};
 use granary_placement::report::{PolicyReport, RefusalReason, UpstreamReport};
 
+use super::board::Board;
 use super::demand;
+use super::graph::Node;
 use super::job::{Job, trust_of};
 use super::memory::{Memory, Scope};
 use super::obtain::{Context, Problem};
 use super::outcome::{Demand, Observer, PassOutcome};
-use super::plan::{self, Blame};
+use super::plan::{self, Blame, Marks};
 use super::pull::{self, Got, Order, Pulled};
 use super::report::{PolicyState, Refusals, passes, refused};
-use super::resolve::{Closure, resolve};
+use super::resolve::{Closure, Need, resolve};
+use crate::compact::HashParts;
 use crate::journal;
 use crate::tree::{Tree, TreeError};
 
 /// How often the observer is told of progress, at most.
 const PROGRESS: Duration = Duration::from_millis(250);
+/// How many times as long as it took to find the progress out nobody is told of any. Of a million artifacts it takes a while.
+const REST: u32 = 20;
 
 /// Artifacts that are looked at before the observer hears that the pass moves.
 const LOOK: usize = 4096;
@@ -41,38 +45,38 @@ pub(super) async fn run(
     memory.trust(&trust);
     let context = Context { tree: Arc::clone(tree), fetcher: fetcher.clone(), sources: sources.into() };
     let roots = job.policies.iter().flat_map(|policy| policy.roots.iter());
-    let closure = resolve(&context, memory, &trust, roots).await;
+    let mut closure = resolve(&context, memory, &trust, roots, Need::Narinfos).await;
     if let Some(wants) = memory.wants.as_ref().filter(|_| memory.scope == Scope::Part) {
         // Before anything of it is published that nothing published refers to yet.
-        wants.add_to_channels(closure.found.keys().copied());
+        wants.add_to_channels(closure.found().map(|node| memory.graph.hash(node)));
     } else if let Some(wants) = &memory.wants {
         let listed = demand::listed(job.policies.iter().map(|policy| &policy.roots));
         let known = job.is_known() && closure.unexplained(&listed).next().is_none();
-        wants.set_policies(known.then(|| closure.found.keys().copied().collect()));
+        wants.set_policies(known.then(|| closure.hashes(&memory.graph)));
     }
-    let order = plan::order(&closure);
-    let blamed = plan::blame(&closure, &order);
+    let order = plan::order(&memory.graph, &closure);
+    let blamed = plan::blame(&memory.graph, &closure, &order);
 
     let mut pass = Pass::new(tree, memory, observer, job, &closure);
     pass.look().await;
     for (path, problem) in closure.lost.values() {
         pass.refuse(path, problem, problem.fault.is_transient(), false, Duration::ZERO);
     }
-    for (path, blame) in
-        order.iter().filter_map(|hash| Some((&closure.found.get(hash)?.info.store_path, blamed.get(hash)?)))
-    {
-        if pass.is_wanted_here(&path.hash_part()) {
-            pass.refuse(path, &Problem::from(blame), passes(blame.reason), false, Duration::ZERO);
+    for (node, blame) in order.iter().filter_map(|node| Some((*node, blamed.get(node)?))) {
+        let path = pass.memory.graph.path(closure.asked(node)).filter(|_| pass.is_wanted_here(node));
+        if let Some(path) = path {
+            pass.refuse(&path, &Problem::from(blame), passes(blame.reason), false, Duration::ZERO);
         }
     }
     pass.settle(&closure);
     // What is published needs the catalog; what is only fetched does not wait for it.
-    let catalog = pass.write_catalog(&closure, &order, |hash| !blamed.contains_key(hash));
+    let catalog = pass.write_catalog(&closure, &order, &|node| !blamed.contains_key(&node));
     pass.progress();
 
-    let orders = pass.orders(&closure, &order, |hash| !blamed.contains_key(hash));
+    let (orders, board) = pass.orders(&mut closure, &order, |node| !blamed.contains_key(&node));
+    drop((order, blamed));
     pass.queued(orders.len() as u64);
-    pull::pull_all(&context, orders, catalog, |pulled| pass.pulled(pulled)).await;
+    pull::pull_all(&context, &trust, (orders, board), catalog, |pulled| pass.pulled(pulled)).await;
     let demand = demand::find_out(&context, pass.memory, &trust, job, &closure).await;
     pass.end(&context, job, &closure, demand).await
 }
@@ -89,13 +93,16 @@ struct Pass<'p> {
     observer: &'p dyn Observer,
     policies: Vec<PolicyState>,
     /// What this mirror holds by any policy.
-    assigned: HashSet<HashPart>,
+    assigned: Marks,
     refusals: Refusals,
     outcome: PassOutcome,
     /// Artifacts that are left to get.
     queue: u64,
     disk_failed: Arc<AtomicBool>,
-    told: Instant,
+    /// Whether the catalog has been written, and nothing has followed from that yet.
+    written: Arc<AtomicBool>,
+    /// When the observer is told of progress again.
+    tell: Instant,
 }
 
 impl<'p> Pass<'p> {
@@ -106,14 +113,14 @@ impl<'p> Pass<'p> {
         job: &Job,
         closure: &Closure,
     ) -> Self {
-        let state = |policy: &super::PolicyJob| {
-            let last = memory.policies.get(&policy.name).cloned().unwrap_or_default();
-            PolicyState::new(policy, closure, last, tree)
-        };
+        let state = |policy| PolicyState::new(policy, closure, memory, tree);
         let policies: Vec<PolicyState> = job.policies.iter().map(state).collect();
-        let assigned = policies.iter().flat_map(|policy| &policy.assigned).copied().collect();
+        let mut assigned = Marks::new(&memory.graph);
+        for node in policies.iter().flat_map(|policy| &policy.assigned) {
+            assigned.insert(*node);
+        }
         let (refusals, outcome) = (Refusals::new(), PassOutcome::default());
-        let disk_failed = Arc::default();
+        let (disk_failed, written) = Default::default();
         Self {
             tree,
             memory,
@@ -123,16 +130,17 @@ impl<'p> Pass<'p> {
             refusals,
             outcome,
             disk_failed,
+            written,
             queue: 0,
-            told: Instant::now(),
+            tell: Instant::now(),
         }
     }
 
     /// Looks whether what was published is still there.
     async fn look(&self) {
-        let assigned: Vec<HashPart> = self.assigned.iter().copied().collect();
+        let assigned: Vec<Node> = self.assigned.iter().collect();
         for some in assigned.chunks(LOOK) {
-            let some = some.to_vec();
+            let some: Vec<HashPart> = some.iter().map(|node| self.memory.graph.hash(*node)).collect();
             self.blocking(move |tree| {
                 for hash in some.iter().filter(|hash| tree.holds(hash)) {
                     tree.still_holds(hash);
@@ -143,16 +151,17 @@ impl<'p> Pass<'p> {
     }
 
     /// Whether it is assigned to this mirror and not there.
-    fn is_wanted_here(&self, hash: &HashPart) -> bool {
-        self.assigned.contains(hash) && !self.tree.holds(hash)
+    fn is_wanted_here(&self, node: Node) -> bool {
+        self.assigned.has(node) && !self.tree.holds(&self.memory.graph.hash(node))
     }
 
     /// What was refused once, and is found now and not to be pulled here, is refused no longer.
     fn settle(&mut self, closure: &Closure) {
         let Self { tree, memory, assigned, refusals, .. } = self;
-        memory.accept_where(|hash| {
-            let wanted_here = assigned.contains(hash) && !tree.holds(hash);
-            closure.found.contains_key(hash) && !refusals.contains_key(hash) && !wanted_here
+        memory.accept_where(|graph, hash| {
+            let Some(node) = graph.node_of(hash) else { return false };
+            let wanted_here = assigned.has(node) && !tree.holds(hash);
+            closure.has(node) && !refusals.contains_key(hash) && !wanted_here
         });
     }
 
@@ -160,44 +169,76 @@ impl<'p> Pass<'p> {
     /// bytes, and has not been published since, is left out, and what needs it: its NAR file is not one to send clients for.
     ///
     /// The writing begins at once; what is returned waits for its end.
-    fn write_catalog<G: Fn(&HashPart) -> bool>(
+    fn write_catalog(
         &self,
         closure: &Closure,
-        order: &[HashPart],
-        good: G,
-    ) -> impl Future<Output = ()> + use<'p, G> {
-        let mut whole: HashSet<HashPart> = HashSet::with_capacity(order.len());
-        let mut infos: Vec<Arc<NarInfo>> = Vec::with_capacity(order.len());
-        for (hash, found) in order.iter().filter_map(|hash| Some((hash, closure.found.get(hash)?))) {
-            let doubtful = self.memory.is_doubtful(hash) && !self.tree.in_catalog(hash);
-            let needed =
-                found.info.references.iter().filter(|reference| **reference != found.info.store_path);
-            if good(hash)
+        order: &[Node],
+        good: &dyn Fn(Node) -> bool,
+    ) -> impl Future<Output = ()> + use<'p> {
+        let graph = &self.memory.graph;
+        let mut whole = Marks::new(graph);
+        let mut infos: Vec<Arc<NarInfo>> = Vec::with_capacity(closure.fresh.len());
+        for node in order.iter().copied() {
+            let hash = graph.hash(node);
+            let doubtful = self.memory.is_doubtful(&hash) && !self.tree.in_catalog(&hash);
+            let own = closure.asked(node);
+            let needed = closure.references(graph, node).iter().filter(|reference| **reference != own);
+            if good(node)
                 && !doubtful
-                && needed.map(StorePath::hash_part).all(|needed| whole.contains(&needed))
+                && needed.map(|needed| graph.node(*needed)).all(|needed| whole.has(needed))
             {
-                whole.insert(*hash);
-                infos.push(Arc::clone(&found.info));
+                whole.insert(node);
+                infos.extend(closure.fresh.get(&node).map(|found| Arc::clone(&found.info)));
             }
         }
-        let written = move |tree: &Tree| tree.put_in_catalog(infos.iter().map(AsRef::as_ref));
-        self.disk("write the catalog", written)
+        let written = Arc::clone(&self.written);
+        self.disk("write the catalog", move |tree| {
+            tree.put_in_catalog(infos.iter().map(AsRef::as_ref))?;
+            written.store(true, Ordering::Relaxed);
+            Ok(())
+        })
     }
 
-    /// What is to be pulled, references first.
-    fn orders(&self, closure: &Closure, order: &[HashPart], good: impl Fn(&HashPart) -> bool) -> Vec<Order> {
-        let now = Instant::now();
-        let wanted = order.iter().filter(|hash| self.is_wanted_here(hash) && good(hash));
-        let order = |hash| {
-            let standing = self.memory.standing(hash, now).map(|refusal| refusal.reason);
-            Some(Order { found: closure.found.get(hash)?.clone(), standing })
+    /// What the catalog has now is not kept in memory any longer.
+    fn forget_written(&mut self) {
+        if self.written.swap(false, Ordering::Relaxed) {
+            self.memory.written(self.tree);
+        }
+    }
+
+    /// What is to be pulled, references first. Takes the narinfos that are only here.
+    fn orders(
+        &self,
+        closure: &mut Closure,
+        order: &[Node],
+        good: impl Fn(Node) -> bool,
+    ) -> (Vec<Order>, Board) {
+        let (now, graph, mut fresh) =
+            (Instant::now(), &self.memory.graph, std::mem::take(&mut closure.fresh));
+        let wanted = || order.iter().copied().filter(|node| self.is_wanted_here(*node) && good(*node));
+        let of = |node| {
+            let (hash, found) = (graph.hash(node), fresh.remove(&node));
+            let path = match &found {
+                Some(found) => found.info.store_path.clone(),
+                None => graph.path(closure.asked(node))?,
+            };
+            let nar_size = match &found {
+                Some(found) => found.info.nar_size,
+                // Gone from the catalog meanwhile: begun in its turn.
+                None => self.tree.catalog_entry(&hash).map_or(0, |known| known.expected.nar_size),
+            };
+            let standing = self.memory.standing(&hash, now).map(|refusal| refusal.reason);
+            Some((node, Order { path, nar_size, found, standing }))
         };
-        wanted.filter_map(order).collect()
+        let (nodes, orders): (Vec<Node>, Vec<Order>) = wanted().filter_map(of).unzip();
+        let needs = |node| closure.references(graph, node).iter().map(|needed| graph.node(*needed));
+        (orders, Board::new(nodes.into_iter().map(|node| (node, needs(node)))))
     }
 
     fn pulled(&mut self, pulled: Pulled) {
         let Pulled { path, result, took } = pulled;
         self.queued(self.queue.saturating_sub(1));
+        self.forget_written();
         let hash = path.hash_part();
         match result {
             Ok(Some(Got { bytes, source })) => {
@@ -220,7 +261,7 @@ impl<'p> Pass<'p> {
                 self.refuse(&path, &problem, transient, bytes, took);
             }
         }
-        if self.told.elapsed() >= PROGRESS {
+        if Instant::now() >= self.tell {
             self.progress();
         }
     }
@@ -237,7 +278,9 @@ impl<'p> Pass<'p> {
     }
 
     fn reports(&self, ended: bool) -> Vec<PolicyReport> {
-        self.policies.iter().map(|policy| policy.report(self.tree, &self.refusals, ended)).collect()
+        let report =
+            |policy: &PolicyState| policy.report(&self.memory.graph, self.tree, &self.refusals, ended);
+        self.policies.iter().map(report).collect()
     }
 
     fn queued(&mut self, artifacts: u64) {
@@ -246,15 +289,20 @@ impl<'p> Pass<'p> {
     }
 
     fn progress(&mut self) {
+        let began = Instant::now();
         self.observer.progress(&self.reports(false));
-        self.told = Instant::now();
+        let now = Instant::now();
+        self.tell = now + PROGRESS.max(now.saturating_duration_since(began).saturating_mul(REST));
     }
 
     async fn end(mut self, context: &Context, job: &Job, closure: &Closure, demand: Demand) -> PassOutcome {
         let now = jiff::Timestamp::now();
+        self.forget_written();
         for policy in &mut self.policies {
-            policy.end(closure, self.tree, now);
+            policy.end(self.memory, self.tree, now);
         }
+        self.outcome.policies = self.reports(true);
+        // Last: what it forgets has no number any more.
         self.clean(job, closure, demand.known()).await;
         self.outcome.demand = match demand {
             Demand::Known(_) if self.disk_failed.load(Ordering::Relaxed) => {
@@ -262,7 +310,6 @@ impl<'p> Pass<'p> {
             }
             demand => demand,
         };
-        self.outcome.policies = self.reports(true);
         for PolicyReport { name, assigned, verified, refused, synced, .. } in &self.outcome.policies {
             tracing::debug!(policy = name, assigned, verified, refused, synced, "a policy after the pass");
         }
@@ -281,11 +328,11 @@ impl<'p> Pass<'p> {
     }
 
     /// Brings quarantine and catalog to what this pass found, unless it could not find out everything.
-    async fn clean(&mut self, job: &Job, closure: &Closure, demand: Option<&HashSet<HashPart>>) {
+    async fn clean(&mut self, job: &Job, closure: &Closure, demand: Option<&HashParts>) {
         let scope = self.memory.scope;
         if scope == Scope::Part {
             // The next job has others, and those of this one are on disk now.
-            self.memory.known.clear();
+            self.memory.forget_narinfos();
             return;
         }
         let refused: Vec<_> =
@@ -297,18 +344,22 @@ impl<'p> Pass<'p> {
         if !job.is_known() || closure.lost.values().any(|(_, problem)| problem.fault.is_transient()) {
             return;
         }
-        let mut refused: HashSet<HashPart> = self.refusals.keys().copied().collect();
-        let members = || self.policies.iter().flat_map(|policy| &policy.members);
-        let good = members().filter(|hash| !refused.contains(hash));
+        let mut refused: HashParts = self.refusals.keys().copied().collect();
+        let graph = &self.memory.graph;
+        let members = || self.policies.iter().flat_map(|policy| &policy.members).copied();
+        let good = members().filter(|node| closure.has(*node) && !refused.contains(&graph.hash(*node)));
         // What stands in the tree keeps all that it needs.
-        let kept: Vec<&StorePath> =
-            good.filter_map(|hash| closure.found.get(hash)).map(|found| &found.info.store_path).collect();
-        let kept: HashSet<HashPart> = plan::members(closure, kept.into_iter()).into_iter().collect();
-        let wanted: HashSet<HashPart> = members().copied().collect();
-        self.memory.keep(
-            demand.unwrap_or(&wanted),
-            &job.policies.iter().map(|policy| policy.name.as_str()).collect(),
-        );
+        let kept: HashParts =
+            plan::members(graph, closure, good).into_iter().map(|node| graph.hash(node)).collect();
+        let names = job.policies.iter().map(|policy| policy.name.as_str()).collect();
+        let wanted;
+        let wanted = if let Some(demand) = demand {
+            demand
+        } else {
+            wanted = members().map(|node| graph.hash(node)).collect();
+            &wanted
+        };
+        self.memory.keep(wanted, &names);
         // What the channels refused has its records too; as long as that is not known, none goes.
         let known = self.memory.wants.as_ref().is_none_or(|wants| {
             let others = wants.refused();

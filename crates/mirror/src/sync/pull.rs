@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use granary_fetch::{Expected, Fault};
-use granary_nix::StorePath;
+use granary_nix::{StorePath, Trust};
 use granary_placement::report::RefusalReason;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::Instrument as _;
@@ -15,6 +15,7 @@ use super::board::Board;
 use super::kept;
 use super::obtain::{Context, Found, Obtained, Problem};
 use super::plan::Blame;
+use super::resolve;
 use super::schedule::Schedule;
 use crate::capacity::NoRoom;
 use crate::tree::{Contents, Publication, TreeError};
@@ -28,15 +29,13 @@ const AT_ONCE: usize = 256;
 /// One artifact to pull.
 #[derive(Debug)]
 pub(super) struct Order {
-    pub(super) found: Found,
+    pub(super) path: StorePath,
+    /// Bytes of the decompressed NAR.
+    pub(super) nar_size: u64,
+    /// Its narinfo, if the catalog does not have it as it is here.
+    pub(super) found: Option<Found>,
     /// Why it is not even tried: it was refused a moment ago.
     pub(super) standing: Option<RefusalReason>,
-}
-
-impl Order {
-    fn path(&self) -> &StorePath {
-        &self.found.info.store_path
-    }
 }
 
 /// What became of one.
@@ -61,20 +60,20 @@ pub(super) struct Got {
 /// What was published together: place, NAR file, and what became of it.
 type Published = Vec<(usize, Got, Result<(), TreeError>)>;
 
-/// Pulls all of `orders`, which come references before referrers, and tells `done` about each. Nothing is published before
-/// `ready` is.
+/// Pulls all of `orders`, which come references before referrers, and tells `done` about each. `board` has the same in the same
+/// order. Nothing is published before `ready` is.
 pub(super) async fn pull_all(
     context: &Context,
-    orders: Vec<Order>,
+    trust: &Arc<Trust>,
+    (orders, board): (Vec<Order>, Board),
     ready: impl Future<Output = ()>,
     done: impl FnMut(Pulled),
 ) {
     let (mut ready, mut is_ready) = (pin!(ready), false);
     let limits = context.fetcher.limits();
     let most = limits.connections.max(1) * IN_WORK;
-    let sizes = orders.iter().map(|order| order.found.info.nar_size).collect();
+    let sizes = orders.iter().map(|order| order.nar_size).collect();
     let mut schedule = Schedule::new(sizes, limits.decoders);
-    let board = Board::new(orders.iter().map(|order| (order.path(), &*order.found.info.references)));
     let mut pull =
         Pull { orders, board, done, begun: HashMap::new(), since: HashMap::new(), obtained: HashMap::new() };
     let mut fetching: JoinSet<(usize, Result<Obtained, Problem>)> = JoinSet::new();
@@ -85,9 +84,11 @@ pub(super) async fn pull_all(
             && let Some(place) = schedule.next()
         {
             if pull.board.is_open(place) {
-                let (context, found) = (context.clone(), pull.orders[place].found.clone());
-                let span = tracing::debug_span!("artifact", path = %found.info.store_path);
-                let task = async move { (place, obtain(&context, &found).await) };
+                let Order { path, found, .. } = &pull.orders[place];
+                let span = tracing::debug_span!("artifact", %path);
+                let (context, trust) = (context.clone(), Arc::clone(trust));
+                let (path, found) = (path.clone(), found.clone());
+                let task = async move { (place, obtain(&context, trust, &path, found).await) };
                 pull.begun.insert(place, fetching.spawn(task.instrument(span)));
                 pull.since.insert(place, Instant::now());
             }
@@ -126,8 +127,17 @@ pub(super) async fn pull_all(
     }
 }
 
-/// Takes it back from the trash, or fetches it if there is room for it.
-async fn obtain(context: &Context, found: &Found) -> Result<Obtained, Problem> {
+/// Takes it back from the trash, or fetches it if there is room for it. `found` is its narinfo, if that is not in the catalog.
+async fn obtain(
+    context: &Context,
+    trust: Arc<Trust>,
+    path: &StorePath,
+    found: Option<Found>,
+) -> Result<Obtained, Problem> {
+    let found = match found {
+        Some(found) => found,
+        None => resolve::find(context, trust, path).await?,
+    };
     if let Some(obtained) = kept::take_back(context, &found.info).await {
         return Ok(obtained);
     }
@@ -142,7 +152,7 @@ async fn obtain(context: &Context, found: &Found) -> Result<Obtained, Problem> {
         admitted => admitted,
     }
     .map_err(no_room)?;
-    context.obtain(found).await
+    context.obtain(&found).await
 }
 
 /// Whether that made room.
@@ -224,7 +234,7 @@ impl<D: FnMut(Pulled)> Pull<D> {
     /// Refuses one, with this to tell, and everything that needs it: there is no need to fetch what cannot be published.
     fn refuse(&mut self, place: usize, result: Result<Option<Got>, Problem>, reason: RefusalReason) {
         let refused = self.board.refuse(place);
-        let blame = Blame { culprit: self.orders[place].path().clone(), reason };
+        let blame = Blame { culprit: self.orders[place].path.clone(), reason };
         let mut result = Some(result);
         for refused in refused {
             if let Some(task) = self.begun.remove(&refused) {
@@ -238,7 +248,9 @@ impl<D: FnMut(Pulled)> Pull<D> {
 
     fn tell(&mut self, place: usize, result: Result<Option<Got>, Problem>) {
         let took = self.since.remove(&place).map(|began| began.elapsed()).unwrap_or_default();
-        (self.done)(Pulled { path: self.orders[place].path().clone(), result, took });
+        let order = &mut self.orders[place];
+        order.found = None;
+        (self.done)(Pulled { path: order.path.clone(), result, took });
     }
 }
 

@@ -6,9 +6,12 @@ use granary_fetch::Fault;
 use granary_nix::{Hash, HashPart, StorePath};
 use granary_placement::report::{CatalogReport, PolicyReport, Refusal, RefusalReason};
 
+use sha2::{Digest as _, Sha256};
+
 use super::demand;
+use super::graph::{Graph, Node};
 use super::job::PolicyJob;
-use super::memory::LastReport;
+use super::memory::{LastReport, Memory};
 use super::plan;
 use super::resolve::Closure;
 use crate::tree::Tree;
@@ -29,9 +32,9 @@ pub(super) type Refusals = HashMap<HashPart, Refused>;
 pub(super) struct PolicyState {
     name: String,
     /// The closure, sorted.
-    pub(super) members: Vec<HashPart>,
+    pub(super) members: Vec<Node>,
     /// Those of them that this mirror holds.
-    pub(super) assigned: Vec<HashPart>,
+    pub(super) assigned: Vec<Node>,
     catalog_error: Option<String>,
     /// Whether a part of the closure may be unknown.
     partial: bool,
@@ -39,16 +42,19 @@ pub(super) struct PolicyState {
 }
 
 impl PolicyState {
-    pub(super) fn new(job: &PolicyJob, closure: &Closure, last: LastReport, tree: &Tree) -> Self {
-        let members = plan::members(closure, job.roots.iter());
-        let assigned = members.iter().filter(|hash| job.assigned.contains(hash)).copied().collect();
+    pub(super) fn new(job: &PolicyJob, closure: &Closure, memory: &Memory, tree: &Tree) -> Self {
+        let (graph, last) = (&memory.graph, memory.policies.get(&job.name).cloned().unwrap_or_default());
+        let roots = job.roots.iter().filter_map(|root| graph.node_of(&root.hash_part()));
+        let members = plan::members(graph, closure, roots);
+        let assigned =
+            members.iter().filter(|node| job.assigned.contains(&graph.hash(**node))).copied().collect();
         // What only a channel lists, and nobody has, is refused and does not make the closure doubtful.
         let only_listed = demand::listed([&job.roots]);
         let unexplained: HashSet<&StorePath> =
             closure.unexplained(&only_listed).map(|(path, _)| path).collect();
         let mut unresolved: Vec<_> = members
             .iter()
-            .filter_map(|hash| closure.lost.get(hash))
+            .filter_map(|node| closure.lost.get(node))
             .filter(|(path, _)| unexplained.contains(path))
             .collect();
         unresolved.sort_by_key(|(path, problem)| (!problem.fault.is_transient(), path.clone()));
@@ -63,7 +69,7 @@ impl PolicyState {
             || unresolved.first().is_some_and(|(_, problem)| problem.fault.is_transient());
         let mut state = Self { name: job.name.clone(), members, assigned, catalog_error, partial, last };
         if !partial {
-            state.last.catalog = Some(state.catalog(closure, tree));
+            state.last.catalog = Some(state.catalog(memory, tree));
         }
         state
     }
@@ -73,29 +79,37 @@ impl PolicyState {
         self.last.clone()
     }
 
-    fn catalog(&self, closure: &Closure, tree: &Tree) -> CatalogReport {
-        let size = |hash: &HashPart| {
-            tree.file_size(hash).or_else(|| closure.found.get(hash).and_then(|found| found.info.file_size))
-        };
-        let names: Vec<&str> = self.members.iter().map(HashPart::as_str).collect();
-        CatalogReport {
-            artifacts: self.members.len() as u64,
-            digest: Hash::of(names.join("\n").as_bytes()).to_hex(),
-            bytes: self.members.iter().filter_map(size).sum(),
+    fn catalog(&self, memory: &Memory, tree: &Tree) -> CatalogReport {
+        // Of their hash parts, a line for each, without an end of the last line.
+        let (mut digest, mut bytes, mut end) = (Sha256::new(), 0, "");
+        for hash in self.members.iter().map(|node| memory.graph.hash(*node)) {
+            digest.update(end);
+            digest.update(hash.as_str());
+            end = "\n";
+            let size = tree.file_size(&hash).or_else(|| memory.file_size(&hash, tree));
+            bytes += size.unwrap_or_default();
         }
+        let digest = Hash::from_bytes(digest.finalize().into()).to_hex();
+        CatalogReport { artifacts: self.members.len() as u64, digest, bytes }
     }
 
     /// The pass is over.
-    pub(super) fn end(&mut self, closure: &Closure, tree: &Tree, now: jiff::Timestamp) {
+    pub(super) fn end(&mut self, memory: &Memory, tree: &Tree, now: jiff::Timestamp) {
         self.last.ended = Some(now.to_string());
         // NAR files have sizes now that no narinfo stated.
         if !self.partial {
-            self.last.catalog = Some(self.catalog(closure, tree));
+            self.last.catalog = Some(self.catalog(memory, tree));
         }
     }
 
     /// The state now; `ended` says that the pass is over.
-    pub(super) fn report(&self, tree: &Tree, refusals: &Refusals, ended: bool) -> PolicyReport {
+    pub(super) fn report(
+        &self,
+        graph: &Graph,
+        tree: &Tree,
+        refusals: &Refusals,
+        ended: bool,
+    ) -> PolicyReport {
         let mut report = PolicyReport {
             name: self.name.clone(),
             catalog: self.last.catalog.clone(),
@@ -110,11 +124,11 @@ impl PolicyState {
         };
         let mut settled = !self.partial;
         let mut refusal: Option<&Refusal> = None;
-        for hash in &self.assigned {
-            if let Some(bytes) = tree.file_size(hash) {
+        for hash in self.assigned.iter().map(|node| graph.hash(*node)) {
+            if let Some(bytes) = tree.file_size(&hash) {
                 report.verified += 1;
                 report.verified_bytes += bytes;
-            } else if let Some(refused) = refusals.get(hash) {
+            } else if let Some(refused) = refusals.get(&hash) {
                 report.refused += 1;
                 settled &= !refused.transient;
                 if refusal.is_none_or(|shown| tells_more(&refused.refusal, shown)) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use granary_nix::HashPart;
 
 use super::lock;
+use crate::compact::HashParts;
 use crate::counted::Counted;
 
 /// Hours that have been counted.
@@ -95,7 +96,7 @@ impl Accesses {
     }
 
     /// Forgets everything that is not there.
-    pub(super) fn keep_only(&self, there: &HashSet<HashPart>) {
+    pub(super) fn keep_only(&self, there: &HashParts) {
         let mut inner = lock(&self.0);
         let before = inner.hours.len();
         inner.hours.retain(|hash, _| there.contains(hash));
@@ -188,7 +189,7 @@ mod tests {
         assert_eq!(accesses.last(&hash('c')), 200, "what is not known was accessed now");
         pass(&accesses, 101, 200);
         assert_eq!((accesses.last(&hash('c')), accesses.now()), (200, 300));
-        accesses.keep_only(&HashSet::from([hash('b')]));
+        accesses.keep_only(&HashParts::from([hash('b')]));
         assert_eq!(accesses.to_keep(false).unwrap(), format!("clock 1080000\n{} 5\n", hash('b')));
     }
 

@@ -1,6 +1,5 @@
 //! What has to be done from time to time: reading what clients had, making room, forgetting what nobody can ask for any more.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Through;
 use super::access::{Had, Hour, parse};
+use crate::compact::HashParts;
 use crate::front::take_record;
 use crate::tree::TreeError;
 
@@ -101,7 +101,7 @@ impl Through {
         let Some(wanted) = self.0.wants.now() else { return Ok(()) };
         let all = tree.catalog_hashes();
         let mut guests: Vec<(Hour, HashPart)> = Vec::new();
-        let mut kept: HashSet<HashPart> = HashSet::with_capacity(all.len());
+        let mut kept = HashParts::with_capacity(all.len());
         for hash in &all {
             if wanted.has(hash) || tree.holds(hash) {
                 kept.insert(*hash);

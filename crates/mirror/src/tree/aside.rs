@@ -29,11 +29,11 @@ impl Tree {
     /// ones these are. They are not published any more, and a pass that wants them gets them again.
     pub fn set_aside(&self, hash: &HashPart) -> Result<Vec<HashPart>, TreeError> {
         let _nothing_comes = write(&self.gate);
-        let Some(held) = read(&self.index).get(hash).copied() else { return Ok(Vec::new()) };
+        let Some(held) = read(&self.index).get(hash) else { return Ok(Vec::new()) };
         let file = (held.file_hash, held.compression);
         let shares = |other: &Held| (other.file_hash, other.compression) == file;
         let all: Vec<HashPart> =
-            read(&self.index).all().filter(|(_, other)| shares(other)).map(|(hash, _)| *hash).collect();
+            read(&self.index).all().filter(|(_, other)| shares(other)).map(|(hash, _)| hash).collect();
         for hash in &all {
             let info = read_narinfo(&self.layout.narinfo(hash));
             let info = info.filter(|info| info.store_path.hash_part() == *hash);
@@ -132,7 +132,7 @@ impl Tree {
     pub fn mend_narinfo(&self, info: &NarInfo) -> Result<(), TreeError> {
         let _nothing_comes = write(&self.gate);
         let hash = info.store_path.hash_part();
-        let held = read(&self.index).get(&hash).copied();
+        let held = read(&self.index).get(&hash);
         let Some(held) = held.filter(|held| held.nar_name() == info.url) else {
             return Err(TreeError::NotThere { artifact: hash, place: "published with this NAR file" });
         };
@@ -170,12 +170,13 @@ impl Tree {
     #[must_use]
     pub fn next_after(&self, after: Option<&HashPart>, count: usize) -> Vec<HashPart> {
         let (index, catalog, trash) = (read(&self.index), read(&self.catalog), read(&self.trash));
-        let all = index.hashes().chain(catalog.hashes().filter(|hash| index.get(hash).is_none()));
-        let trashed = trash.hashes().filter(|hash| index.get(hash).is_none() && !catalog.has(hash));
-        let all = all.chain(trashed);
+        let later = |hash: &HashPart| after.is_none_or(|after| hash > after);
+        let known = catalog.hashes().filter(|hash| later(hash) && !index.has(hash));
+        let trashed = trash.hashes().filter(|hash| later(hash) && !index.has(hash) && !catalog.has(hash));
+        let all = index.hashes().filter(later).chain(known).chain(trashed);
         let mut first: BinaryHeap<HashPart> = BinaryHeap::with_capacity(count + 1);
-        for hash in all.filter(|hash| after.is_none_or(|after| *hash > after)) {
-            first.push(*hash);
+        for hash in all {
+            first.push(hash);
             if first.len() > count {
                 first.pop();
             }

@@ -5,18 +5,22 @@
 //! says in the tree: publication sees to it, opening a tree completes a catalog that was lost, and pruning spares what is
 //! published.
 
-use std::collections::{HashMap, HashSet};
+mod entries;
+
+use std::collections::HashSet;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
 
 use granary_fetch::Expected;
-use granary_nix::{Hash, HashPart, NarInfo, StorePath, served_nar_name};
+use granary_nix::{HashPart, NarInfo, StorePath};
 
 use super::durable::{read_narinfo, rename, sync_all, sync_directory};
 use super::index::CatalogEntry;
-use super::many::{narinfos_in, read_each};
 use super::order::references_first;
 use super::{Contents, TempFile, Tree, TreeError, canonical, disk, read, write};
+use crate::compact::HashParts;
+
+pub use entries::Signed;
+pub(super) use entries::{Catalog, Digests};
 
 /// Narinfos that are written and synced at once.
 const AT_ONCE: usize = 1024;
@@ -25,75 +29,12 @@ const AT_ONCE: usize = 1024;
 struct Changed {
     info: NarInfo,
     text: String,
-    digest: Hash,
-}
-
-/// What the catalog's directory has, in memory.
-#[derive(Debug, Default)]
-pub(super) struct Catalog {
-    entries: HashMap<HashPart, Known>,
-    /// The hashes that NAR files are named by: the FileHash, and the NarHash, which is in the name as long as no FileHash is
-    /// known, and by which clients who read the narinfo then ask for a month. Several artifacts can have one NAR.
-    names: HashMap<Hash, Vec<HashPart>>,
-}
-
-/// One narinfo of the catalog.
-#[derive(Debug)]
-struct Known {
-    /// Its text as a hash, to write only what changed.
-    text: Hash,
-    expected: Expected,
-}
-
-impl Catalog {
-    pub(super) fn by_name(&self, file: &str, hash: Hash) -> Option<CatalogEntry> {
-        let is_named = |entry: &CatalogEntry| {
-            served_nar_name(hash, entry.expected.compression).strip_prefix("nar/") == Some(file)
-        };
-        self.names.get(&hash)?.iter().filter_map(|hash_part| self.entry(hash_part)).find(is_named)
-    }
-
-    pub(super) fn entry(&self, hash: &HashPart) -> Option<CatalogEntry> {
-        let expected = self.entries.get(hash)?.expected;
-        Some(CatalogEntry { hash_part: *hash, expected })
-    }
-
-    pub(super) fn has(&self, hash: &HashPart) -> bool {
-        self.entries.contains_key(hash)
-    }
-
-    pub(super) fn hashes(&self) -> impl Iterator<Item = &HashPart> {
-        self.entries.keys()
-    }
-
-    pub(super) fn insert(&mut self, hash: HashPart, text: Hash, expected: Expected) {
-        self.remove(&hash);
-        for name in names(&expected) {
-            self.names.entry(name).or_default().push(hash);
-        }
-        self.entries.insert(hash, Known { text, expected });
-    }
-
-    pub(super) fn remove(&mut self, hash: &HashPart) {
-        let Some(Known { text: _, expected }) = self.entries.remove(hash) else { return };
-        for name in names(&expected) {
-            let Some(named) = self.names.get_mut(&name) else { continue };
-            named.retain(|other| other != hash);
-            if named.is_empty() {
-                self.names.remove(&name);
-            }
-        }
-    }
+    digests: Digests,
 }
 
 /// Whether the NAR file has another name than before.
 pub(super) fn is_renamed(before: &Expected, now: &Expected) -> bool {
     (before.file_hash, before.compression) != (now.file_hash, now.compression)
-}
-
-/// The hashes that the NAR file may be named by.
-fn names(expected: &Expected) -> impl Iterator<Item = Hash> {
-    expected.file_hash.into_iter().chain([expected.nar_hash])
 }
 
 impl Tree {
@@ -103,10 +44,28 @@ impl Tree {
         read(&self.catalog).has(hash)
     }
 
+    /// What the catalog says about an artifact's NAR file. In memory.
+    #[must_use]
+    pub fn catalog_entry(&self, hash: &HashPart) -> Option<CatalogEntry> {
+        read(&self.catalog).entry(hash)
+    }
+
+    /// What is signed in the narinfo that the catalog has. In memory.
+    #[must_use]
+    pub fn catalog_signed(&self, hash: &HashPart) -> Option<Signed> {
+        read(&self.catalog).digests(hash).map(|digests| digests.signed)
+    }
+
+    /// Whether the catalog has this narinfo, in our form. In memory.
+    #[must_use]
+    pub fn is_in_catalog(&self, info: &NarInfo) -> bool {
+        self.changed(info).is_none()
+    }
+
     /// Everything that the catalog has, in no particular order. In memory.
     #[must_use]
     pub fn catalog_hashes(&self) -> Vec<HashPart> {
-        read(&self.catalog).entries.keys().copied().collect()
+        read(&self.catalog).hashes().collect()
     }
 
     /// What these need and is not published, be it that it rotted, or that another mirror holds it. Found by what refers to it,
@@ -133,8 +92,8 @@ impl Tree {
 
     /// These, and all that they refer to, as far as the catalog knows.
     #[must_use]
-    pub fn closed(&self, mut all: HashSet<HashPart>) -> HashSet<HashPart> {
-        let mut open: Vec<HashPart> = all.iter().copied().collect();
+    pub fn closed(&self, mut all: HashParts) -> HashParts {
+        let mut open: Vec<HashPart> = all.iter().collect();
         while let Some(hash) = open.pop() {
             let references = self.catalog_narinfo(&hash).map(|info| info.references).unwrap_or_default();
             open.extend(references.iter().map(StorePath::hash_part).filter(|hash| all.insert(*hash)));
@@ -165,9 +124,9 @@ impl Tree {
     fn changed(&self, info: &NarInfo) -> Option<Changed> {
         let info = canonical(info, self.found_in(info).as_ref());
         let text = info.to_text();
-        let digest = Hash::of(text.as_bytes());
-        let known = read(&self.catalog).entries.get(&info.store_path.hash_part()).map(|known| known.text);
-        (known != Some(digest)).then_some(Changed { info, text, digest })
+        let digests = Digests::of(&info, &text);
+        let known = read(&self.catalog).digests(&info.store_path.hash_part());
+        (known.map(|known| known.text) != Some(digests.text)).then_some(Changed { info, text, digests })
     }
 
     fn write_in_catalog(&self, some: &[Changed]) -> Result<(), TreeError> {
@@ -187,8 +146,8 @@ impl Tree {
         sync_directory(&self.layout.catalog())?;
         // Only now: what is in memory is what publication relies on.
         let mut catalog = write(&self.catalog);
-        for Changed { info, text: _, digest } in some {
-            catalog.insert(info.store_path.hash_part(), *digest, info.into());
+        for Changed { info, text: _, digests } in some {
+            catalog.insert(info.store_path.hash_part(), *digests, info.into());
         }
         Ok(())
     }
@@ -199,18 +158,18 @@ impl Tree {
         let published = read(&self.index);
         let mut catalog = write(&self.catalog);
         let (mut completed, mut renamed) = (0_usize, Vec::new());
-        for (hash, held) in published.iter() {
-            if catalog.entries.get(hash).is_some_and(|known| known.expected.file_hash == Some(held.file_hash))
-            {
+        for (hash, held) in published.all() {
+            let known = catalog.entry(&hash);
+            if known.is_some_and(|known| known.expected.file_hash == Some(held.file_hash)) {
                 continue;
             }
-            let path = self.layout.narinfo(hash);
+            let path = self.layout.narinfo(&hash);
             let Some(info) = read_narinfo(&path) else { continue };
             let text = info.to_text();
-            renamed.extend(catalog.entry(hash));
+            renamed.extend(known);
             self.scratch
-                .name_again(&path, &self.layout.catalog_narinfo(hash), || text.clone().into_bytes())?;
-            catalog.insert(*hash, Hash::of(text.as_bytes()), (&info).into());
+                .name_again(&path, &self.layout.catalog_narinfo(&hash), || text.clone().into_bytes())?;
+            catalog.insert(hash, Digests::of(&info, &text), (&info).into());
             completed += 1;
         }
         if completed > 0 {
@@ -226,7 +185,7 @@ impl Tree {
     /// the same NAR anew, and a pass may still know the file that was here before.
     fn found_in(&self, info: &NarInfo) -> Option<Contents> {
         let hash = info.store_path.hash_part();
-        let held = *read(&self.index).get(&hash)?;
+        let held = read(&self.index).get(&hash)?;
         let known = read(&self.catalog).entry(&hash).map(|entry| entry.expected.nar_hash);
         let same = held.compression == info.compression && known.is_none_or(|known| known == info.nar_hash);
         same.then_some(Contents { file_hash: held.file_hash, file_size: held.file_size })
@@ -234,9 +193,9 @@ impl Tree {
 
     /// Removes from the catalog what is not in `wanted`, except what published artifacts need for their closures to be
     /// whole. How many were removed.
-    pub fn prune_catalog(&self, wanted: &HashSet<HashPart>) -> Result<usize, TreeError> {
+    pub fn prune_catalog(&self, wanted: &HashParts) -> Result<usize, TreeError> {
         let spare: Vec<HashPart> =
-            read(&self.catalog).entries.keys().filter(|hash| !wanted.contains(hash)).copied().collect();
+            read(&self.catalog).hashes().filter(|hash| !wanted.contains(hash)).collect();
         if spare.is_empty() {
             return Ok(0);
         }
@@ -261,10 +220,10 @@ impl Tree {
     }
 
     /// Everything that is reached from published artifacts outside `wanted`, which is closed in itself.
-    fn closure_of_published(&self, wanted: &HashSet<HashPart>) -> HashSet<HashPart> {
+    fn closure_of_published(&self, wanted: &HashParts) -> HashParts {
         let mut open: Vec<HashPart> =
-            read(&self.index).hashes().filter(|hash| !wanted.contains(hash)).copied().collect();
-        let mut needed: HashSet<HashPart> = open.iter().copied().collect();
+            read(&self.index).hashes().filter(|hash| !wanted.contains(hash)).collect();
+        let mut needed: HashParts = open.iter().copied().collect();
         while let Some(hash) = open.pop() {
             let info = self.published_narinfo(&hash).or_else(|| self.catalog_narinfo(&hash));
             for reference in info.iter().flat_map(|info| &info.references) {
@@ -275,23 +234,5 @@ impl Tree {
             }
         }
         needed
-    }
-}
-
-impl Catalog {
-    /// Reads the directory. A file that is no narinfo is left alone, and written over when it is wanted.
-    /// `path` says where the narinfo of each artifact is in it.
-    pub(super) fn load(
-        directory: &Path,
-        path: impl Fn(&HashPart) -> PathBuf + Sync,
-    ) -> Result<Self, TreeError> {
-        let hashes = narinfos_in(directory)?;
-        let mut catalog = Self::default();
-        let read = |hash: &HashPart| {
-            let info = read_narinfo(&path(hash)).filter(|info| info.store_path.hash_part() == *hash);
-            Ok(info.map(|info| (Hash::of(info.to_text().as_bytes()), Expected::from(&info))))
-        };
-        read_each(&hashes, read, |hash, (text, expected)| catalog.insert(hash, text, expected))?;
-        Ok(catalog)
     }
 }

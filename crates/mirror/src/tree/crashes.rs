@@ -15,6 +15,7 @@ use granary_placement::report::{Refusal, RefusalReason};
 
 use super::disk::{self, power};
 use super::{Contents, Publication, Tree, TreeError, hash_of};
+use crate::compact::HashParts;
 use crate::verify::verify_tree;
 use removals::Removals;
 
@@ -41,7 +42,7 @@ struct History {
     artifacts: Vec<(NarInfo, Vec<u8>)>,
     published: HashSet<HashPart>,
     refused: HashSet<HashPart>,
-    wanted: HashSet<HashPart>,
+    wanted: HashParts,
     /// Artifacts that are published with one call.
     at_once: usize,
     /// What is taken out again at last, if anything.
@@ -55,7 +56,7 @@ impl History {
         let mut numbers = Numbers(seed, 0);
         let key = SecretKey::from_seed("test-1", &[1; 32]).unwrap();
         let mut artifacts: Vec<(NarInfo, Vec<u8>)> = Vec::new();
-        let (mut published, mut refused, mut wanted) = (HashSet::new(), HashSet::new(), HashSet::new());
+        let (mut published, mut refused, mut wanted) = (HashSet::new(), HashSet::new(), HashParts::default());
         for number in 0..7 {
             let name = format!("{seed}-{number}");
             let digest = Hash::of(name.as_bytes()).to_nix32();

@@ -129,7 +129,7 @@ impl Tree {
             extras.extend(Extra::log(derivation.clone()).ok());
         }
         let listing = Extra::Listing(hash);
-        let held = read(&self.index).get(&hash).copied();
+        let held = read(&self.index).get(&hash);
         if held.is_some_and(|held| read(&self.index).sharing(&held) > leaving.with_nar(&info.url)) {
             // Another artifact with the same NAR has the same debug information.
             extras.push(listing);

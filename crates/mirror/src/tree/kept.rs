@@ -1,6 +1,5 @@
 //! Artifacts that are kept although no policy wants them: those that were pushed or imported.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 
@@ -8,6 +7,7 @@ use granary_nix::HashPart;
 
 use super::durable::make_directory;
 use super::{Tree, TreeError, disk, layout, read, write};
+use crate::compact::HashParts;
 
 impl Tree {
     /// Marks an artifact as one that is kept whatever the policies want, with a word on where it came from.
@@ -40,7 +40,7 @@ impl Tree {
 
     /// Everything that has the mark. In memory.
     #[must_use]
-    pub fn kept(&self) -> HashSet<HashPart> {
+    pub fn kept(&self) -> HashParts {
         read(&self.kept).clone()
     }
 
@@ -48,13 +48,13 @@ impl Tree {
     #[must_use]
     pub fn kept_bytes(&self) -> u64 {
         let (kept, index) = (read(&self.kept), read(&self.index));
-        kept.iter().filter_map(|hash| index.get(hash)).map(|held| held.file_size).sum()
+        kept.iter().filter_map(|hash| index.file_size(&hash)).sum()
     }
 
     /// Reads the marks.
-    pub(super) fn load_kept(layout: &layout::Layout) -> Result<HashSet<HashPart>, TreeError> {
+    pub(super) fn load_kept(layout: &layout::Layout) -> Result<HashParts, TreeError> {
         let directory = layout.kept();
-        let mut kept = HashSet::new();
+        let mut kept = HashParts::default();
         if !TreeError::or_later(make_directory(&directory))? {
             return Ok(kept);
         }

@@ -52,12 +52,14 @@ mod partial;
 mod publish;
 mod quarantine;
 mod remove;
+#[cfg(test)]
+mod size;
 mod state;
 mod temp;
 mod trash;
 mod unreadable;
 
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::BinaryHeap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -65,18 +67,20 @@ use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use granary_nix::{HashPart, NarInfo};
 
 pub use canonical::canonical;
+pub use catalog::Signed;
 pub use error::TreeError;
 pub use extras::{artifact_named, read_listing};
 pub use index::{CatalogEntry, Published, Totals};
 pub(crate) use layout::nar_hash_of;
 pub use layout::{Layout, hash_of};
 pub use open::Opening;
-pub(crate) use order::references_first;
+pub(crate) use order::{order, references_first};
 pub use publish::{Contents, Publication};
 pub use quarantine::Record;
 pub use temp::TempFile;
 
 use crate::capacity::{Capacity, NoRoom, Room};
+use crate::compact::HashParts;
 use catalog::Catalog;
 use clock::Clock;
 use durable::Scratch;
@@ -101,7 +105,7 @@ pub struct Tree {
     catalog: RwLock<Catalog>,
     trash: RwLock<Trash>,
     names: RwLock<Names>,
-    kept: RwLock<HashSet<HashPart>>,
+    kept: RwLock<HashParts>,
     clock: Mutex<Clock>,
     capacity: Arc<Capacity>,
     beside: Beside,
@@ -149,13 +153,13 @@ impl Tree {
     /// Whether the artifact is published, as far as this process knows. In memory.
     #[must_use]
     pub fn holds(&self, hash: &HashPart) -> bool {
-        read(&self.index).get(hash).is_some()
+        read(&self.index).has(hash)
     }
 
     /// The size in bytes of the NAR file of a published artifact. In memory.
     #[must_use]
     pub fn file_size(&self, hash: &HashPart) -> Option<u64> {
-        read(&self.index).get(hash).map(|held| held.file_size)
+        read(&self.index).file_size(hash)
     }
 
     /// A published artifact's size and when it was published. In memory.
@@ -166,16 +170,22 @@ impl Tree {
 
     /// Everything that is published, in no particular order. In memory.
     #[must_use]
+    pub fn published_hashes(&self) -> Vec<HashPart> {
+        read(&self.index).hashes().collect()
+    }
+
+    /// The same, with what is known about each. In memory.
+    #[must_use]
     pub fn all_published(&self) -> Vec<(HashPart, Published)> {
         let index = read(&self.index);
         let all = index.all();
-        all.map(|(hash, held)| (*hash, Published { file_size: held.file_size, at: held.at })).collect()
+        all.map(|(hash, held)| (hash, Published { file_size: held.file_size, at: held.at })).collect()
     }
 
     /// Whether anything is published, or in the trash, that is not in `these`. In memory.
     #[must_use]
-    pub fn has_more_than(&self, these: &HashSet<HashPart>) -> bool {
-        let other = |hash: &HashPart| !these.contains(hash);
+    pub fn has_more_than(&self, these: &HashParts) -> bool {
+        let other = |hash: HashPart| !these.contains(&hash);
         read(&self.index).hashes().any(other) || read(&self.trash).hashes().any(other)
     }
 
@@ -188,7 +198,7 @@ impl Tree {
     /// Looks whether a published artifact is still there: its narinfo and its NAR file exist and have the sizes they were
     /// published with. Contents are not read. What is not there is no longer counted.
     pub fn still_holds(&self, hash: &HashPart) -> bool {
-        let Some(held) = read(&self.index).get(hash).copied() else { return false };
+        let Some(held) = read(&self.index).get(hash) else { return false };
         let length = |path: PathBuf| std::fs::metadata(path).map(|file| file.len()).ok();
         let there = length(self.layout.narinfo(hash)) == Some(u64::from(held.narinfo_length))
             && length(self.layout.served(&held.nar_name())) == Some(held.file_size);
@@ -223,7 +233,7 @@ impl Tree {
     /// in the trash with its NAR file. In memory.
     #[must_use]
     pub fn nar_name(&self, hash: &HashPart) -> Option<String> {
-        let published = read(&self.index).get(hash).map(index::Held::nar_name);
+        let published = read(&self.index).get(hash).as_ref().map(index::Held::nar_name);
         published.or_else(|| read(&self.trash).nar_name(hash))
     }
 
@@ -249,13 +259,13 @@ impl Tree {
     pub fn published_after(&self, after: Option<&HashPart>, most: usize) -> Vec<HashPart> {
         // The least ones, without a copy of all: there may be a million.
         let mut least: BinaryHeap<HashPart> = BinaryHeap::with_capacity(most);
-        for hash in read(&self.index).hashes().filter(|hash| after.is_none_or(|after| *hash > after)) {
+        for hash in read(&self.index).hashes().filter(|hash| after.is_none_or(|after| hash > after)) {
             if least.len() < most {
-                least.push(*hash);
+                least.push(hash);
             } else if let Some(mut greatest) = least.peek_mut()
-                && *hash < *greatest
+                && hash < *greatest
             {
-                *greatest = *hash;
+                *greatest = hash;
             }
         }
         least.into_sorted_vec()

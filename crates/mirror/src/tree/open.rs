@@ -163,6 +163,7 @@ fn lock(layout: &Layout) -> Result<File, TreeError> {
 fn scan(layout: &Layout) -> Result<Index, TreeError> {
     let hashes = narinfos_in(layout.directory())?;
     let (mut index, unreadable) = (Index::default(), Unreadable::default());
+    index.reserve(hashes.len());
     read_each(
         &hashes,
         |hash| read_published(layout, hash, &unreadable),

@@ -139,8 +139,7 @@ impl Tree {
 
     /// The references that are neither published nor in the catalog. In memory.
     fn absent<'i>(&self, info: &'i NarInfo) -> impl Iterator<Item = &'i StorePath> {
-        let is_there =
-            |hash: &HashPart| read(&self.index).get(hash).is_some() || read(&self.catalog).has(hash);
+        let is_there = |hash: &HashPart| read(&self.index).has(hash) || read(&self.catalog).has(hash);
         let needed = info.references.iter().filter(|reference| **reference != info.store_path);
         needed.filter(move |reference| !is_there(&reference.hash_part()))
     }

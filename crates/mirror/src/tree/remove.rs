@@ -81,7 +81,7 @@ impl Tree {
     /// Those of `hashes` that can leave, referrers first.
     fn leaving(&self, hashes: &[HashPart]) -> Vec<Leaving> {
         let read_one = |hash: &HashPart| {
-            let held = *read(&self.index).get(hash)?;
+            let held = read(&self.index).get(hash)?;
             let info = read_narinfo(&self.layout.narinfo(hash))?;
             (info.store_path.hash_part() == *hash).then_some(Leaving { hash: *hash, held, info })
         };

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use granary_nix::{Hash, HashPart, NarInfo};
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, Digests};
 use super::durable::read_narinfo;
 use super::index::{CatalogEntry, Held};
 use super::{Layout, TempFile, Tree, TreeError, disk, read, write};
@@ -30,12 +30,12 @@ impl Trash {
         let known = Catalog::load(&layout.trash(), |hash| layout.trash_narinfo(hash))?;
         let mut trash = Self::default();
         for hash in known.hashes() {
-            let Some(info) = read_narinfo(&layout.trash_narinfo(hash)) else { continue };
+            let Some(info) = read_narinfo(&layout.trash_narinfo(&hash)) else { continue };
             let Some(held) = Held::of(&info, 0, None) else { continue };
             let name = held.nar_name();
             // It stands where it was when another artifact has the same, or when a crash came before it was moved.
             if [layout.trash_served(&name), layout.served(&name)].iter().any(|path| path.exists()) {
-                trash.hold(*hash, held);
+                trash.hold(hash, held);
             }
         }
         Ok(Self { known, ..trash })
@@ -50,7 +50,7 @@ impl Trash {
     }
 
     pub(super) fn insert(&mut self, hash: HashPart, held: Held, info: &NarInfo) {
-        self.known.insert(hash, Hash::of(info.to_text().as_bytes()), info.into());
+        self.known.insert(hash, Digests::of(info, &info.to_text()), info.into());
         self.hold(hash, held);
     }
 
@@ -79,7 +79,7 @@ impl Trash {
         self.known.has(hash)
     }
 
-    pub(super) fn hashes(&self) -> impl Iterator<Item = &HashPart> {
+    pub(super) fn hashes(&self) -> impl Iterator<Item = HashPart> {
         self.known.hashes()
     }
 
@@ -105,7 +105,7 @@ impl Tree {
     #[must_use]
     pub fn trashed(&self) -> Vec<(HashPart, Option<u64>)> {
         let trash = read(&self.trash);
-        trash.hashes().map(|hash| (*hash, trash.kept(hash).map(|held| held.file_size))).collect()
+        trash.hashes().map(|hash| (hash, trash.kept(&hash).map(|held| held.file_size))).collect()
     }
 
     /// Bytes of the NAR files in the trash; two artifacts with one NAR file count it twice. In memory.
@@ -179,7 +179,7 @@ impl Tree {
     /// The artifact is published again. What cannot be removed now is removed at the next start.
     pub(super) fn drop_from_trash(&self, hash: &HashPart) {
         let Some(before) = read(&self.trash).known.entry(hash) else { return };
-        let held = read(&self.index).get(hash).copied();
+        let held = read(&self.index).get(hash);
         if held.is_none_or(|held| before.expected.file_hash != Some(held.file_hash)) {
             self.note_names(std::iter::once((hash, before.expected)));
         }

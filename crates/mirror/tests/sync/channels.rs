@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use granary_fetch::Source;
 use granary_mirror::channels::{Channels, RoundOutcome, Watcher};
+use granary_mirror::compact::HashParts;
 use granary_mirror::config::Channel;
 use granary_mirror::sync::{Demand, Job, Observer, Roots, Syncer};
 use granary_mirror::tree::{Tree, TreeError};
@@ -324,7 +325,7 @@ async fn a_refusal_is_told_counted_and_recorded_until_it_stands_no_longer() {
     assert_eq!(seen, expected);
     for _ in 0..2 {
         let demand = pass().await.demand;
-        assert_eq!(demand, Demand::Known(HashSet::new()), "no policy, and no doubt");
+        assert_eq!(demand, Demand::Known(HashParts::default()), "no policy, and no doubt");
         assert_eq!(recorded(&bad), Some(RefusalReason::FileHash), "it is no policy's, and stays");
         assert_eq!(recorded(&user), Some(RefusalReason::MissingReference));
     }

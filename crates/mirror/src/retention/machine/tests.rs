@@ -11,7 +11,7 @@ fn hash(name: char) -> HashPart {
     name.to_string().repeat(32).parse().unwrap()
 }
 
-fn set(names: &str) -> HashSet<HashPart> {
+fn set(names: &str) -> HashParts {
     names.chars().map(hash).collect()
 }
 

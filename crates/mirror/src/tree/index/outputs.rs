@@ -1,9 +1,10 @@
 //! How many artifacts come from each derivation: its log stays as long as one of them does.
 
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use granary_nix::StorePath;
+
+use crate::compact::Counts;
 
 /// A digest of a derivation's path, or that there is none, for a tenth of the memory. Two derivations with the same one
 /// would only keep each other's logs.
@@ -23,26 +24,26 @@ impl Deriver {
 
 /// Counts over everything published.
 #[derive(Debug, Default)]
-pub(super) struct Outputs(HashMap<Deriver, u32>);
+pub(super) struct Outputs(Counts);
 
 impl Outputs {
     pub(super) fn add(&mut self, deriver: Deriver) {
         if deriver != Deriver::default() {
-            *self.0.entry(deriver).or_default() += 1;
+            self.0.add(deriver.0);
         }
     }
 
     pub(super) fn remove(&mut self, deriver: Deriver) {
-        if let Some(count) = self.0.get_mut(&deriver) {
-            *count -= 1;
-            if *count == 0 {
-                self.0.remove(&deriver);
-            }
-        }
+        self.0.remove(deriver.0);
     }
 
     pub(super) fn of(&self, deriver: Deriver) -> u32 {
-        self.0.get(&deriver).copied().unwrap_or_default()
+        self.0.of(deriver.0)
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.0.bytes()
     }
 }
 

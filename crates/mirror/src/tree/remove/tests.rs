@@ -118,9 +118,9 @@ fn what_is_taken_back_is_published_as_before() {
 fn a_nar_that_was_published_is_known_by_name_until_its_narinfo_leaves_the_trash() {
     let disk = Disk::new();
     let a = disk.publish('a', b"a", &[]);
-    disk.tree.prune_catalog(&std::collections::HashSet::new()).unwrap();
+    disk.tree.prune_catalog(&crate::compact::HashParts::default()).unwrap();
     disk.tree.remove(&a).unwrap();
-    disk.tree.prune_catalog(&std::collections::HashSet::new()).unwrap();
+    disk.tree.prune_catalog(&crate::compact::HashParts::default()).unwrap();
     assert!(!disk.tree.in_catalog(&a));
     let name = nar_name(b"a");
     let file = name.strip_prefix("nar/").unwrap();

@@ -4,13 +4,13 @@ mod narinfos;
 mod nars;
 mod room;
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use granary_fetch::{Fetcher, Limits, Source};
+use granary_mirror::compact::HashParts;
 use granary_mirror::config::PullThrough;
 use granary_mirror::metrics::Metrics;
 use granary_mirror::refusals::Refusals;
@@ -50,8 +50,8 @@ impl Site {
         let tree = Arc::new(Tree::open(directory.path(), &CacheInfo::default()).unwrap());
         let limits = Limits { silence, connect: SILENCE, ..Limits::default() };
         let (tasks, wants) = (TaskTracker::new(), Arc::<Wants>::default());
-        wants.set_policies(Some(HashSet::new()));
-        wants.set_channels(Some(HashSet::new()));
+        wants.set_policies(Some(HashParts::default()));
+        wants.set_channels(Some(HashParts::default()));
         let stop = CancellationToken::new();
         let until = (tasks.clone(), stop.clone());
         let (settings, metrics) = (PullThrough { max_size }, Arc::new(Metrics::new().unwrap()));

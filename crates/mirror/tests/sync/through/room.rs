@@ -1,11 +1,11 @@
 //! Room for guests: who leaves, who stays, and that all of them are answered for.
 
-use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use granary_fetch::Source;
+use granary_mirror::compact::HashParts;
 use granary_nix::StorePath;
 
 use super::super::clean;
@@ -123,7 +123,7 @@ async fn what_is_wanted_takes_no_room_from_guests() {
     let scene = Scene::start([1, 2, 300]).await;
     let site = scene.site();
     let wanted = [&scene.library, &scene.app].map(StorePath::hash_part);
-    site.wants.set_policies(Some(HashSet::from(wanted)));
+    site.wants.set_policies(Some(HashParts::from(wanted)));
     scene.get(&site, &scene.late).await;
     assert_eq!(site.tree.totals().artifacts, 4, "guests are the last two, and fit");
     clean(scene.directory.path(), &scene.cache.keys());
@@ -136,11 +136,11 @@ async fn what_a_policy_stopped_wanting_and_no_client_asked_for_leaves_before_wha
     scene.accessed([(&scene.rare, 1)]);
     let site = scene.site();
     let wanted = [&scene.library, &scene.app].map(StorePath::hash_part);
-    site.wants.set_policies(Some(HashSet::from(wanted)));
+    site.wants.set_policies(Some(HashParts::from(wanted)));
     scene.get(&site, &scene.late).await;
     assert_eq!(site.tree.totals().artifacts, 4, "what is wanted takes no room");
     // From now on all four are guests, and half a MiB is too much.
-    site.wants.set_policies(Some(HashSet::new()));
+    site.wants.set_policies(Some(HashParts::default()));
     site.tree.forget(&scene.late.hash_part());
     scene.get(&site, &scene.late).await;
     assert_eq!(scene.here(&site), ["library", "rare", "late"], "referrers first");
@@ -148,7 +148,7 @@ async fn what_a_policy_stopped_wanting_and_no_client_asked_for_leaves_before_wha
 
 #[tokio::test]
 async fn nobody_leaves_while_it_is_not_known_what_is_wanted() {
-    for (policies, channels) in [(None, Some(HashSet::new())), (Some(HashSet::new()), None)] {
+    for (policies, channels) in [(None, Some(HashParts::default())), (Some(HashParts::default()), None)] {
         let scene = Scene::start([1, 2, 3]).await;
         let site = scene.site();
         site.wants.set_policies(policies);
@@ -179,7 +179,7 @@ async fn narinfos_of_guests_are_forgotten_after_a_month_and_not_before() {
     site.through.forget().unwrap();
     assert_eq!(known(&site), [true; 3]);
     // What is needed by what is wanted stays.
-    site.wants.set_policies(Some(HashSet::from([scene.app.hash_part()])));
+    site.wants.set_policies(Some(HashParts::from([scene.app.hash_part()])));
     counted(30 * 24 + 1, 31 * 24);
     site.through.forget().unwrap();
     assert_eq!(known(&site), [true, true, false]);
