@@ -50,7 +50,7 @@ impl Channels {
         channels
     }
 
-    /// Looks and brings, again and again, and at once when `wake` says that something is missing. `alone`: nobody but policies
+    /// Looks and brings, again and again, `every` so often and when a channel says so, and at once when `wake` says that something is missing. `alone`: nobody but policies
     /// and channels has anything in the catalog.
     pub async fn run(
         &self,
@@ -73,17 +73,24 @@ impl Channels {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = wake.notified() => {}
-                () = sleep(every) => {}
+                () = sleep(self.pause(every)) => {}
             }
         }
     }
 
-    /// Looks at each channel once, and brings what is not here of the revisions that are kept.
+    /// Until the next round.
+    fn pause(&self, every: Duration) -> Duration {
+        self.standing.iter().filter_map(Standing::left).fold(every, Duration::min)
+    }
+
+    /// Looks at each channel once that is due, and brings what is not here of the revisions that are kept.
     pub async fn round(&self, watcher: &dyn Watcher) -> Outcome {
         let mut round = Round { watcher, outcome: Outcome::default() };
         watcher.began();
         for standing in &self.standing {
-            self.lists.look(standing).await;
+            if standing.is_due() {
+                self.lists.look(standing).await;
+            }
             watcher.moved();
             on_disk(watcher, || self.tell_wants());
             self.mend(standing, &mut round).await;
@@ -126,7 +133,7 @@ impl Channels {
         }
     }
 
-    /// How far each channel is. `every`: how often its list is asked for.
+    /// How far each channel is. `every`: how often its list is asked for, if it does not say.
     #[must_use]
     pub fn reports(&self, now: Timestamp, every: Duration) -> Vec<ChannelReport> {
         self.standing.iter().map(|standing| standing.report(now, every)).collect()

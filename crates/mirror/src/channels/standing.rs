@@ -44,8 +44,20 @@ impl Standing {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whose list is asked for `every` so often.
+    /// Whether its list is to be asked for in a round: in each one, unless the channel says how often, and the list was had.
+    pub(super) fn is_due(&self) -> bool {
+        self.left().is_none_or(|left| left.is_zero()) || self.now().trouble.is_some()
+    }
+
+    /// How long it is until the list is to be asked for again, if the channel says how often.
+    pub(super) fn left(&self) -> Option<Duration> {
+        let (every, looked) = (self.channel.every?, self.now().looked);
+        Some(looked.map_or(Duration::ZERO, |looked| every.saturating_sub(looked.elapsed())))
+    }
+
+    /// `every`: how often its list is asked for, if the channel does not say.
     pub(super) fn report(&self, now: Timestamp, every: Duration) -> ChannelReport {
+        let every = self.channel.every.unwrap_or(every);
         let Now { state, published, refused, trouble, looked: _ } = &*self.now();
         let newest = state.revisions.first();
         let complete = state.revisions.iter().find(|revision| revision.complete.is_some());

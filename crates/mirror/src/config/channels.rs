@@ -1,6 +1,8 @@
 //! `channels`: revisions of channels that are kept here.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use granary_nix::Hash;
 use granary_placement as placement;
@@ -8,9 +10,12 @@ use serde::Deserialize;
 use url::Url;
 
 use super::check::{Checked, field, web_url};
+use super::duration::Time;
 
 const MAX_CHANNELS: usize = 50;
 const MAX_KEEP: u16 = 100;
+/// How often a list may be asked for.
+const EVERY: RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(30 * 24);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -18,6 +23,7 @@ pub(super) struct RawChannel {
     pub url: String,
     #[serde(default = "keep")]
     pub keep: u16,
+    pub every: Option<Time>,
 }
 
 fn keep() -> u16 {
@@ -35,6 +41,8 @@ pub struct Channel {
     pub url: Url,
     /// How many revisions are kept, at least 1.
     pub keep: usize,
+    /// How often its list is asked for; `None`: as often as those of all that do not say.
+    pub every: Option<Duration>,
 }
 
 impl Channel {
@@ -45,7 +53,7 @@ impl Channel {
         let name = channel.name().to_owned();
         let digest = Hash::of(channel.url.as_bytes()).to_hex();
         let folder = format!("{name}@{}", &digest[..16]);
-        Some(Self { name, folder, url, keep: usize::from(channel.keep) })
+        Some(Self { name, folder, url, keep: usize::from(channel.keep), every: None })
     }
 }
 
@@ -55,7 +63,7 @@ pub(super) fn check(raw: &[RawChannel]) -> Checked<Vec<Channel>> {
     }
     let mut names = BTreeSet::new();
     let mut channels = Vec::with_capacity(raw.len());
-    for (index, RawChannel { url, keep }) in raw.iter().enumerate() {
+    for (index, RawChannel { url, keep, every }) in raw.iter().enumerate() {
         let at = |rest: &str| format!("channels[{index}].{rest}");
         let text = url.trim_end_matches('/');
         let url = web_url(&at("url"), text)?;
@@ -70,7 +78,11 @@ pub(super) fn check(raw: &[RawChannel]) -> Checked<Vec<Channel>> {
         if !(1..=MAX_KEEP).contains(keep) {
             return Err(field(at("keep"), format!("{keep} is not between 1 and {MAX_KEEP}")));
         }
-        channels.push(Channel { folder: name.clone(), name, url, keep: usize::from(*keep) });
+        let every = every.map(|Time(every)| every);
+        if every.is_some_and(|every| !EVERY.contains(&every)) {
+            return Err(field(at("every"), "it is not between 1m and 30d"));
+        }
+        channels.push(Channel { folder: name.clone(), name, url, keep: usize::from(*keep), every });
     }
     Ok(channels)
 }
@@ -93,6 +105,21 @@ mod tests {
         let expected = [("nixos-26.05", "https://channels.nixos.org/nixos-26.05", 3), ("y", "http://x/y", 1)];
         assert_eq!(channels, expected);
         assert!(matches!(config.wanted, Wanted::Roots(roots) if roots.is_empty()));
+    }
+
+    #[test]
+    fn how_often_a_list_is_asked_for_has_bounds() {
+        let every = |text: &str| {
+            let yaml = format!("{START}channels: [{{url: 'https://x/y', every: {text}}}]\n");
+            Config::parse(&yaml).map(|config| config.channels[0].every)
+        };
+        assert_eq!(every("null").unwrap(), None);
+        assert_eq!(every("1m").unwrap(), Some(Duration::from_mins(1)));
+        assert_eq!(every("30d").unwrap(), Some(Duration::from_hours(30 * 24)));
+        for bad in ["59s", "31d", "0s", "often"] {
+            let error = every(bad).unwrap_err().to_string();
+            assert!(error.contains("every") || error.contains("length of time"), "{bad}: {error}");
+        }
     }
 
     #[test]

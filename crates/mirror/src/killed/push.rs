@@ -105,7 +105,7 @@ impl Work for Pushing {
             None => Err(io::ErrorKind::ConnectionRefused.into()),
         };
         let end = child.end();
-        assert_eq!(pushed.is_err(), end == End::Killed, "{pushed:?}");
+        assert!(pushed.is_ok() || end == End::Killed, "{pushed:?}");
         end
     }
 

@@ -1,5 +1,6 @@
 //! Channels: revisions that come, fail in parts, and follow one another.
 
+mod every;
 mod torn;
 
 use std::collections::HashSet;
@@ -34,6 +35,8 @@ struct Site {
     wants: Arc<Wants>,
     channels: Option<Channels>,
     keep: usize,
+    /// How often the list is asked for, if that is said.
+    every: Option<Duration>,
     /// Another place to have artifacts from.
     source: Option<Source>,
 }
@@ -43,7 +46,8 @@ impl Site {
         let upstream = Upstream::of(&cache).await;
         let directory = tempfile::tempdir().unwrap();
         let (tree, wants, channels) = (None, Arc::default(), None);
-        let mut site = Self { directory, cache, upstream, tree, wants, channels, keep, source: None };
+        let (every, source) = (None, None);
+        let mut site = Self { directory, cache, upstream, tree, wants, channels, keep, every, source };
         site.open();
         site
     }
@@ -57,7 +61,7 @@ impl Site {
         let syncer = Syncer::new(Arc::clone(&tree), fetcher());
         let url = format!("{}/nixos-26.05", self.upstream.url()).parse().unwrap();
         let folder = "nixos-26.05".to_owned();
-        let channel = Channel { name: folder.clone(), folder, url, keep: self.keep };
+        let channel = Channel { name: folder.clone(), folder, url, keep: self.keep, every: self.every };
         let sources = [self.source.clone().unwrap_or_else(|| source(&self.upstream, &self.cache.keys(), 40))];
         let (held, wants) = (Arc::clone(&tree), Arc::clone(&self.wants));
         self.channels = Some(Channels::open(&[channel], held, client, syncer, &sources, wants));

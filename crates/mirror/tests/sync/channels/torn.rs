@@ -4,13 +4,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use granary_mirror::scrub::Suspect;
 use granary_mirror::sync::{Job, Roots, Syncer};
 use granary_nix::StorePath;
 use granary_placement::report::RefusalReason;
 
 use super::super::clean;
 use super::super::common::{Cache, fetcher};
-use super::super::scrub::scrub;
+use super::super::scrub::look_at;
 use super::Site;
 
 /// An application that is listed, and a library that is not.
@@ -63,7 +64,9 @@ async fn a_narinfo_that_rots_in_the_tree_and_in_the_catalog_is_set_aside_and_bro
     // One that is none, and one whose signature does not hold.
     for rotten in ["rotten", &scene.text.replace("NarSize: ", "NarSize: 1")] {
         scene.rot(rotten);
-        let found = scrub(tree, &scene.site.cache.keys()).await;
+        let suspect = Suspect::Artifact(scene.library.hash_part());
+        // Both at once: what is brought again is written only where nothing is.
+        let found = look_at(tree, &scene.site.cache.keys(), suspect).await;
         assert_eq!(found, [("narinfo", true), ("catalog", true)], "{rotten}");
         assert!(scene.narinfos.iter().all(|narinfo| !narinfo.exists()), "rather none than a bad one");
         let record = tree.quarantined(&scene.library.hash_part()).unwrap();
