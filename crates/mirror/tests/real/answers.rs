@@ -5,66 +5,39 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use reqwest::{Client, Response};
+use reqwest::Response;
 
-use super::support::{
-    Artifact, Corpus, Mirror, Site, Upstream, client, config, eventually, folder, noise, raw, tools,
-};
+use super::support::{Artifact, Mirror, Scene, eventually, header, raw, wants};
 
 const SIZE: usize = 200_000;
 
 /// Mirrors of one artifact, synced.
-struct Scene {
-    corpus: Corpus,
-    upstream: Upstream,
+struct One {
+    scene: Scene,
     data: Artifact,
-    client: Client,
-    folder: tempfile::TempDir,
 }
 
-impl Scene {
-    async fn new() -> Self {
-        let folder = folder();
-        let artifacts = [Artifact::new("data-1.0", 0, noise(SIZE), &[])];
-        let corpus = Corpus::make(folder.path(), &artifacts);
-        let upstream = Upstream::serve(&corpus.cache).await;
-        let [data] = artifacts;
-        Self { corpus, upstream, data, client: client(), folder }
+impl One {
+    async fn new() -> Option<Self> {
+        let data = Artifact::sized("data-1.0", SIZE);
+        Some(Self { scene: Scene::of(std::slice::from_ref(&data)).await?, data })
     }
 
     async fn mirror(&self, name: &str) -> Mirror {
-        let site = Site::new(self.folder.path(), name);
-        let more = format!("storePaths: ['{}']", self.data.path);
-        let config = config(&site, &self.upstream.url, &self.corpus.key, &more);
         // One pass, so that what the tests damage stays so.
-        let text = std::fs::read_to_string(&config).unwrap();
-        std::fs::write(&config, text.replace("syncSeconds: 1", "syncSeconds: 86400")).unwrap();
-        let mirror = Mirror::run(site, &config);
-        mirror.synced(&self.client).await;
+        let more = format!("{}\nsyncSeconds: 86400", wants(&[&self.data]));
+        let mirror = self.scene.run_at(self.scene.site(name), &more);
+        mirror.synced().await;
         mirror
     }
 
-    fn narinfo(&self) -> String {
-        format!("{}.narinfo", self.data.hash_part())
-    }
-
-    /// `nar/<FileHash>.nar.zst`, as the mirror says.
-    fn nar(&self, mirror: &Mirror) -> String {
-        let text = std::fs::read_to_string(mirror.site.tree().join(self.narinfo())).unwrap();
-        text.lines().find_map(|line| line.strip_prefix("URL: ")).unwrap().to_owned()
-    }
-
     async fn get(&self, mirror: &Mirror, path: &str, headers: &[(&str, &str)]) -> Response {
-        let mut request = self.client.get(format!("{}/{path}", mirror.url()));
+        let mut request = self.scene.client.get(format!("{}/{path}", mirror.url()));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         request.send().await.unwrap()
     }
-}
-
-fn header<'a>(answer: &'a Response, name: &str) -> &'a str {
-    answer.headers().get(name).map_or("", |value| value.to_str().unwrap())
 }
 
 fn unreadable(path: &Path) {
@@ -73,15 +46,12 @@ fn unreadable(path: &Path) {
 
 #[tokio::test]
 async fn parts_of_a_nar_and_its_tag_are_the_same_at_every_mirror() {
-    if !tools() {
-        return;
-    }
-    let scene = Scene::new().await;
-    let (a, b) = (scene.mirror("a").await, scene.mirror("b").await);
-    let (path, nar) = (scene.nar(&a), scene.corpus.nar(&scene.data));
+    let Some(one) = One::new().await else { return };
+    let (a, b) = (one.mirror("a").await, one.mirror("b").await);
+    let (path, nar) = (a.nar_name(&one.data).await, one.scene.corpus.nar(&one.data));
     let length = nar.len();
 
-    let whole = scene.get(&a, &path, &[("Accept-Encoding", "gzip, br, zstd, deflate")]).await;
+    let whole = one.get(&a, &path, &[("Accept-Encoding", "gzip, br, zstd, deflate")]).await;
     let tag = header(&whole, "etag").to_owned();
     assert!(tag.starts_with('"') && tag.ends_with('"') && tag.len() > 4, "strong: {tag}");
     assert_eq!(header(&whole, "content-length"), length.to_string());
@@ -98,7 +68,7 @@ async fn parts_of_a_nar_and_its_tag_are_the_same_at_every_mirror() {
         ("lines=1-2", 200, 0..length),
     ];
     for (range, status, part) in cases {
-        let answer = scene.get(&a, &path, &[("Range", range)]).await;
+        let answer = one.get(&a, &path, &[("Range", range)]).await;
         assert_eq!(answer.status(), status, "{range}");
         assert_eq!(header(&answer, "etag"), tag, "{range}");
         assert_eq!(header(&answer, "content-length"), part.len().to_string(), "{range}");
@@ -108,12 +78,12 @@ async fn parts_of_a_nar_and_its_tag_are_the_same_at_every_mirror() {
         }
         assert_eq!(answer.bytes().await.unwrap(), nar[part], "{range}");
     }
-    let beyond = scene.get(&a, &path, &[("Range", &format!("bytes={length}-"))]).await;
+    let beyond = one.get(&a, &path, &[("Range", &format!("bytes={length}-"))]).await;
     assert_eq!(
         (beyond.status().as_u16(), header(&beyond, "content-range")),
         (416, &*format!("bytes */{length}"))
     );
-    let several = scene.get(&a, &path, &[("Range", "bytes=0-9,100-109")]).await;
+    let several = one.get(&a, &path, &[("Range", "bytes=0-9,100-109")]).await;
     assert_eq!(several.status(), 206);
     assert!(header(&several, "content-type").starts_with("multipart/byteranges"));
     let body = several.bytes().await.unwrap();
@@ -122,12 +92,12 @@ async fn parts_of_a_nar_and_its_tag_are_the_same_at_every_mirror() {
     }
     // A range a byte costs more than the file: such a request is answered whole.
     let many: Vec<String> = (0..100).map(|at| format!("{at}-{at}")).collect();
-    let many = scene.get(&a, &path, &[("Range", &format!("bytes={}", many.join(",")))]).await;
+    let many = one.get(&a, &path, &[("Range", &format!("bytes={}", many.join(",")))]).await;
     assert_eq!((many.status().as_u16(), many.bytes().await.unwrap().len()), (200, length));
 
     // Begun at one mirror and resumed at another, whose files were written at another time.
     for (given, status) in [(&*tag, 206), ("\"1-1\"", 200), ("Thu, 26 Nov 2020 00:00:00 GMT", 200)] {
-        let answer = scene.get(&b, &path, &[("Range", "bytes=1000-"), ("If-Range", given)]).await;
+        let answer = one.get(&b, &path, &[("Range", "bytes=1000-"), ("If-Range", given)]).await;
         assert_eq!(answer.status(), status, "{given}");
     }
     for (name, given, status) in [
@@ -136,14 +106,14 @@ async fn parts_of_a_nar_and_its_tag_are_the_same_at_every_mirror() {
         ("If-Match", &*tag, 200),
         ("If-Match", "\"1-1\"", 412),
     ] {
-        let answer = scene.get(&b, &path, &[(name, given)]).await;
+        let answer = one.get(&b, &path, &[(name, given)]).await;
         assert_eq!(answer.status(), status, "{name}: {given}");
     }
 
     // The agent, which passes on what is not on the disk, says the same.
     std::fs::remove_file(b.site.tree().join(&path)).unwrap();
     let passed_on = eventually("the file is passed on", async || {
-        let answer = scene.client.head(format!("{}/{path}", b.url())).send().await.unwrap();
+        let answer = one.scene.client.head(format!("{}/{path}", b.url())).send().await.unwrap();
         // nginx may have it open still.
         answer.headers().get("last-modified").is_none().then_some(answer)
     });
@@ -154,17 +124,14 @@ async fn parts_of_a_nar_and_its_tag_are_the_same_at_every_mirror() {
 
 #[tokio::test]
 async fn a_path_means_the_same_in_every_spelling_and_nothing_is_guessed() {
-    if !tools() {
-        return;
-    }
-    let scene = Scene::new().await;
-    let mirror = scene.mirror("lan").await;
-    let (narinfo, nar) = (scene.narinfo(), scene.nar(&mirror));
+    let Some(one) = One::new().await else { return };
+    let mirror = one.mirror("lan").await;
+    let (narinfo, nar) = (one.data.narinfo(), mirror.nar_name(&one.data).await);
     let realisation = format!("sha256:{}!out.doi", "0".repeat(64));
     std::fs::create_dir(mirror.site.tree().join("realisations")).unwrap();
     std::fs::write(mirror.site.tree().join("realisations").join(&realisation), "{}").unwrap();
     let encoded: String = narinfo.bytes().flat_map(|byte| ['%', hex(byte >> 4), hex(byte & 15)]).collect();
-    let (hash, upper) = (scene.data.hash_part(), scene.data.hash_part().to_uppercase());
+    let (hash, upper) = (one.data.hash_part(), one.data.hash_part().to_uppercase());
     let escaped = realisation.replace('!', "%21").replace(':', "%3a");
     for (path, status) in [
         (format!("/{encoded}"), 200),
@@ -205,25 +172,22 @@ fn hex(digit: u8) -> char {
 
 #[tokio::test]
 async fn trouble_with_files_and_a_dead_agent_never_make_an_error_of_a_narinfo() {
-    if !tools() {
-        return;
-    }
-    let scene = Scene::new().await;
-    let mut mirror = scene.mirror("lan").await;
-    let (narinfo, nar, tree) = (scene.narinfo(), scene.nar(&mirror), mirror.site.tree());
+    let Some(one) = One::new().await else { return };
+    let mut mirror = one.mirror("lan").await;
+    let (narinfo, nar, tree) = (one.data.narinfo(), mirror.nar_name(&one.data).await, mirror.site.tree());
     let text = std::fs::read_to_string(tree.join(&narinfo)).unwrap();
     let absent = format!("{}.narinfo", "0".repeat(32));
 
     // A NAR file that nginx may not read comes from where it can be read. This first, before nginx has it open.
     unreadable(&tree.join(&nar));
-    let asked = scene.upstream.nars();
-    let answer = scene.get(&mirror, &nar, &[]).await;
+    let asked = one.scene.upstream.nars();
+    let answer = one.get(&mirror, &nar, &[]).await;
     assert_eq!(
         (answer.status().as_u16(), answer.bytes().await.unwrap().to_vec()),
-        (200, scene.corpus.nar(&scene.data))
+        (200, one.scene.corpus.nar(&one.data))
     );
-    assert_eq!(scene.upstream.nars(), asked + 1);
-    let refused = scene.client.put(format!("{}/{nar}", mirror.url())).body("x").send().await.unwrap();
+    assert_eq!(one.scene.upstream.nars(), asked + 1);
+    let refused = one.scene.client.put(format!("{}/{nar}", mirror.url())).body("x").send().await.unwrap();
     assert_eq!((refused.status().as_u16(), header(&refused, "allow")), (405, "GET, HEAD"));
 
     // There are two copies of a narinfo. What can be read of neither counts as absent: a 5xx would fail the build of an
@@ -233,50 +197,42 @@ async fn trouble_with_files_and_a_dead_agent_never_make_an_error_of_a_narinfo() 
     for copy in &copies {
         unreadable(copy);
     }
-    assert_eq!(scene.get(&mirror, &narinfo, &[]).await.status(), 404);
+    assert_eq!(one.get(&mirror, &narinfo, &[]).await.status(), 404);
     readable(&copies[1]);
-    let answer = scene.get(&mirror, &narinfo, &[]).await;
+    let answer = one.get(&mirror, &narinfo, &[]).await;
     assert_eq!((answer.status().as_u16(), header(&answer, "content-type")), (200, "text/x-nix-narinfo"));
     assert_eq!(answer.text().await.unwrap(), text);
     readable(&copies[0]);
 
     // The agent dies. What is on the disk is served; a NAR file that only it could get is "come again", not "not there".
     mirror.kill();
-    assert_eq!(scene.get(&mirror, &narinfo, &[]).await.text().await.unwrap(), text);
-    assert_eq!(scene.get(&mirror, &absent, &[]).await.status(), 404);
+    assert_eq!(one.get(&mirror, &narinfo, &[]).await.text().await.unwrap(), text);
+    assert_eq!(one.get(&mirror, &absent, &[]).await.status(), 404);
     for path in [&*nar, "nar/absent.nar.xz"] {
-        let away = scene.get(&mirror, path, &[]).await;
+        let away = one.get(&mirror, path, &[]).await;
         assert_eq!((away.status().as_u16(), header(&away, "retry-after")), (503, "1"), "{path}");
     }
 
     // The disk is gone. A client that misses this file would upload one.
     std::fs::rename(&tree, tree.with_extension("gone")).unwrap();
-    let info = scene.get(&mirror, "nix-cache-info", &[]).await;
+    let info = one.get(&mirror, "nix-cache-info", &[]).await;
     assert_eq!(info.text().await.unwrap(), "StoreDir: /nix/store\nWantMassQuery: 1\nPriority: 30\n");
-    assert_eq!(scene.get(&mirror, &absent, &[]).await.status(), 404);
+    assert_eq!(one.get(&mirror, &absent, &[]).await.status(), 404);
     std::fs::rename(tree.with_extension("gone"), &tree).unwrap();
 }
 
 #[tokio::test]
 async fn a_lost_catalog_comes_back_before_nginx_starts() {
-    if !tools() {
-        return;
-    }
-    let scene = Scene::new().await;
-    let mut mirror = scene.mirror("lan").await;
-    let narinfo = scene.narinfo();
+    let Some(one) = One::new().await else { return };
+    let mut mirror = one.mirror("lan").await;
+    let narinfo = one.data.narinfo();
     let text = std::fs::read_to_string(mirror.site.tree().join(&narinfo)).unwrap();
     assert_eq!(mirror.stop(), Some(0));
-    scene.upstream.down(true);
+    one.scene.upstream.down(true);
     std::fs::remove_dir_all(mirror.site.tree().join(".granary/catalog")).unwrap();
-    let Site { name, base, http, agent } = &mirror.site;
-    let again = Site { name: name.clone(), base: base.clone(), http: *http, agent: *agent };
-    let config = again.base.join("config.yaml");
-    let again = Mirror::run(again, &config);
+    let again = Mirror::run(mirror.site.clone());
     // From the first answer on, for one 404 would keep a client away for an hour.
-    let first = eventually("nginx answers", async || {
-        scene.client.get(format!("{}/{narinfo}", again.url())).send().await.ok()
-    });
+    let first = eventually("nginx answers", async || again.try_get(&narinfo).await.ok());
     let first = first.await;
     assert_eq!((first.status().as_u16(), first.text().await.unwrap()), (200, text));
 }

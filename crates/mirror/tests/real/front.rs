@@ -3,9 +3,7 @@
 use nix::sys::signal::{Signal, kill};
 use reqwest::{Client, Response};
 
-use super::support::{
-    Artifact, Corpus, Mirror, Site, Upstream, client, config, eventually, folder, map_of, noise, raw, tools,
-};
+use super::support::{Artifact, Mirror, Scene, Site, eventually, header, map_of, nar_name, raw, wants};
 
 const NIX: &str = "curl/8.13.0 Nix/2.26.3";
 
@@ -13,77 +11,59 @@ async fn get(client: &Client, url: &str, agent: &str) -> Response {
     client.get(url).header("User-Agent", agent).send().await.unwrap()
 }
 
-fn header<'a>(answer: &'a Response, name: &str) -> &'a str {
-    answer.headers().get(name).map_or("", |value| value.to_str().unwrap())
-}
-
 #[tokio::test]
 async fn mirrors_entries_name_the_other_holders() {
-    if !tools() {
-        return;
-    }
-    let (folder, client) = (folder(), client());
-    let artifacts = [Artifact::new("data-1.0", 0, noise(200_000), &[])];
-    let data = &artifacts[0];
-    let corpus = Corpus::make(folder.path(), &artifacts);
-    let upstream = Upstream::serve(&corpus.cache).await;
-    let [a, b, c] = ["a-0", "b-0", "c-0"].map(|name| Site::new(folder.path(), name));
-    let map = folder.path().join("map.json");
-    let more = format!("map: {{file: '{}', pollSeconds: 1}}", map.display());
-    let put = |epoch, sites: &[&Site], target| {
-        let new = map.with_extension("new");
-        std::fs::write(&new, map_of(epoch, sites, target, &[&data.path]).map().to_json()).unwrap();
-        std::fs::rename(new, &map).unwrap();
-    };
+    let data = Artifact::sized("data-1.0", 200_000);
+    let Some(scene) = Scene::of(std::slice::from_ref(&data)).await else { return };
+    let (corpus, client) = (&scene.corpus, &scene.client);
+    let [a, b, c] = ["a-0", "b-0", "c-0"].map(|name| scene.site(name));
+    let put = |epoch, sites: &[&Site], target| scene.put_map(&map_of(epoch, sites, target, &[&data.path]));
     put(5, &[&a, &b], 2);
-    let configs = [&a, &b].map(|site| config(site, &upstream.url, &corpus.key, &more));
     let third = c.url();
-    let (a, b) = (Mirror::run(a, &configs[0]), Mirror::run(b, &configs[1]));
+    let [a, b] = [a, b].map(|site| scene.run_at(site, &scene.follow()));
     for mirror in [&a, &b] {
-        assert_eq!(mirror.synced(&client).await.epoch, 5);
+        assert_eq!(mirror.synced().await.epoch, 5);
     }
 
     // The line and the header, for one that understands them.
-    let narinfo = format!("{}/{}.narinfo", a.url(), data.hash_part());
+    let narinfo = format!("{}/{}", a.url(), data.narinfo());
     let line = format!("Mirrors: {}", b.url());
     // nginx hears of the entries after the report says that all is here.
-    let named = async || get(&client, &narinfo, NIX).await.headers().contains_key("link").then_some(());
+    let named = async || get(client, &narinfo, NIX).await.headers().contains_key("link").then_some(());
     eventually("the other mirror is named", named).await;
-    let answer = get(&client, &narinfo, NIX).await;
+    let answer = get(client, &narinfo, NIX).await;
     assert_eq!(header(&answer, "content-type"), "text/x-nix-narinfo");
-    let header_link = format!("<{}/{}.narinfo>; rel=duplicate; pri=1", b.url(), data.hash_part());
+    let header_link = format!("<{}/{}>; rel=duplicate; pri=1", b.url(), data.narinfo());
     assert_eq!(header(&answer, "link"), header_link);
     assert_eq!(header(&answer, "vary"), "User-Agent");
     let text = answer.text().await.unwrap();
     assert_eq!(text.lines().last(), Some(&*line), "{text}");
     assert!(text.ends_with('\n'));
-    let plain = format!("{}.narinfo", data.hash_part());
-    let plain = std::fs::read_to_string(a.site.tree().join(plain)).unwrap();
+    let plain = std::fs::read_to_string(a.site.tree().join(data.narinfo())).unwrap();
     assert_eq!(text, format!("{plain}{line}\n"), "nothing else is changed");
     for agent in ["curl/8.0 Lix/2.95.0", "granary-gateway/0.1.0"] {
-        assert!(get(&client, &narinfo, agent).await.text().await.unwrap().contains(&line), "{agent}");
+        assert!(get(client, &narinfo, agent).await.text().await.unwrap().contains(&line), "{agent}");
     }
     // Strict parsers refuse unknown keys.
     for agent in ["ncps/0.9", "Go-http-client/1.1", "", "Mozilla/5.0 (Unix/1.0)"] {
-        let answer = get(&client, &narinfo, agent).await;
+        let answer = get(client, &narinfo, agent).await;
         assert_eq!(header(&answer, "link"), header_link);
         assert_eq!(answer.text().await.unwrap(), plain, "{agent}");
     }
 
     // Every URL that is named really serves the artifact.
     for url in line.trim_start_matches("Mirrors: ").split(' ') {
-        let text =
-            get(&client, &format!("{url}/{}.narinfo", data.hash_part()), NIX).await.text().await.unwrap();
-        let path = text.lines().find_map(|line| line.strip_prefix("URL: ")).unwrap();
-        let nar = get(&client, &format!("{url}/{path}"), NIX).await.bytes().await.unwrap();
-        assert_eq!(nar, corpus.nar(data));
+        let text = get(client, &format!("{url}/{}", data.narinfo()), NIX).await.text().await.unwrap();
+        let path = nar_name(&text);
+        let nar = get(client, &format!("{url}/{path}"), NIX).await.bytes().await.unwrap();
+        assert_eq!(nar, corpus.nar(&data));
     }
 
     // A newer map changes the line without a restart; an older one does nothing.
     let nginx = a.nginx();
     put(6, &[&a.site, &b.site, &c], 3);
     let changed = eventually("the line names the third", async || {
-        let text = get(&client, &narinfo, NIX).await.text().await.unwrap();
+        let text = get(client, &narinfo, NIX).await.text().await.unwrap();
         text.lines().last().filter(|last| last.contains(&third)).map(str::to_owned)
     });
     let changed = changed.await;
@@ -91,8 +71,8 @@ async fn mirrors_entries_name_the_other_holders() {
     assert!(changed.contains(&b.url()), "{changed}");
     assert_eq!(a.nginx(), nginx);
     put(4, &[&a.site, &b.site], 2);
-    a.until(&client, "the older map is seen and not taken", |report| report.epoch == 6).await;
-    assert_eq!(get(&client, &narinfo, NIX).await.text().await.unwrap().lines().last(), Some(&*changed));
+    a.until("the older map is seen and not taken", |report| report.epoch == 6).await;
+    assert_eq!(get(client, &narinfo, NIX).await.text().await.unwrap().lines().last(), Some(&*changed));
 
     // Killed with its workers left behind, it comes back.
     kill(nginx.unwrap(), Signal::SIGKILL).unwrap();
@@ -105,17 +85,15 @@ async fn mirrors_entries_name_the_other_holders() {
     drop(b);
 
     // The map survives without its file, and the other ways to publish.
-    std::fs::remove_file(&map).unwrap();
+    std::fs::remove_file(scene.map()).unwrap();
     for (publish, agent, lines) in [("Always", "Go-http-client/1.1", 1), ("Never", NIX, 0)] {
-        let fresh = Site { base: folder.path().join(publish), ..Site::new(folder.path(), "a-0") };
+        let fresh = Site { base: scene.path().join(publish), ..scene.site("a-0") };
         std::fs::create_dir_all(fresh.tree().join(".granary")).unwrap();
         std::fs::copy(a.site.tree().join(".granary/map.json"), fresh.tree().join(".granary/map.json"))
             .unwrap();
-        let config =
-            config(&fresh, &upstream.url, &corpus.key, &format!("{more}\npublish: {{narinfo: {publish}}}"));
-        let mirror = Mirror::run(fresh, &config);
-        assert_eq!(mirror.synced(&client).await.epoch, 6);
-        let answer = get(&client, &format!("{}/{}.narinfo", mirror.url(), data.hash_part()), agent).await;
+        let mirror = scene.run_at(fresh, &format!("{}\npublish: {{narinfo: {publish}}}", scene.follow()));
+        assert_eq!(mirror.synced().await.epoch, 6);
+        let answer = get(client, &format!("{}/{}", mirror.url(), data.narinfo()), agent).await;
         assert!(header(&answer, "link").contains(&b_url(&changed)), "{publish}");
         assert_eq!(header(&answer, "vary"), "", "{publish}: the answer is the same for all");
         assert_eq!(!header(&answer, "etag").is_empty(), publish == "Never");
@@ -131,27 +109,19 @@ fn b_url(line: &str) -> String {
 
 #[tokio::test]
 async fn only_reading_and_only_the_cache() {
-    if !tools() {
-        return;
-    }
-    let (folder, client) = (folder(), client());
-    let artifacts = [Artifact::new("data-1.0", 0, noise(200_000), &[])];
-    let data = &artifacts[0];
-    let corpus = Corpus::make(folder.path(), &artifacts);
-    let upstream = Upstream::serve(&corpus.cache).await;
-    let site = Site::new(folder.path(), "lan");
-    let config = config(&site, &upstream.url, &corpus.key, &format!("storePaths: ['{}']", data.path));
-    let mirror = Mirror::run(site, &config);
-    mirror.synced(&client).await;
+    let data = Artifact::sized("data-1.0", 200_000);
+    let Some(scene) = Scene::of(std::slice::from_ref(&data)).await else { return };
+    let client = &scene.client;
+    let mirror = scene.synced(&wants(&[&data])).await;
     let url = |path: &str| format!("{}/{path}", mirror.url());
 
-    let info = get(&client, &url("nix-cache-info"), NIX).await;
+    let info = get(client, &url("nix-cache-info"), NIX).await;
     assert_eq!(header(&info, "content-type"), "text/x-nix-cache-info");
     assert_eq!(info.text().await.unwrap(), "StoreDir: /nix/store\nWantMassQuery: 1\nPriority: 30\n");
 
     let narinfo = "0".repeat(32) + ".narinfo";
     for method in ["PUT", "POST", "DELETE", "OPTIONS", "PATCH"] {
-        for path in ["nix-cache-info", &format!("{}.narinfo", data.hash_part()), "nar/x.nar"] {
+        for path in ["nix-cache-info", &data.narinfo(), "nar/x.nar"] {
             let request = client.request(method.parse().unwrap(), url(path)).body(vec![0; 3 << 20]);
             // The answer may come before the body is sent.
             if let Ok(answer) = request.send().await {
@@ -192,10 +162,8 @@ async fn only_reading_and_only_the_cache() {
         assert!(matches!(status, 301 | 404), "{path}: {status}");
     }
 
-    let path =
-        std::fs::read_to_string(mirror.site.tree().join(format!("{}.narinfo", data.hash_part()))).unwrap();
-    let path = path.lines().find_map(|line| line.strip_prefix("URL: ")).unwrap().to_owned();
-    let nar = corpus.nar(data);
+    let path = mirror.nar_name(&data).await;
+    let nar = scene.corpus.nar(&data);
     let head = client.head(url(&path)).send().await.unwrap();
     assert_eq!(header(&head, "content-length"), nar.len().to_string());
     assert_eq!(header(&head, "accept-ranges"), "bytes");
@@ -204,7 +172,7 @@ async fn only_reading_and_only_the_cache() {
     let part = client.get(url(&path)).header("Range", "bytes=1000-").send().await.unwrap();
     assert_eq!(part.status(), 206);
     assert_eq!(part.bytes().await.unwrap(), nar[1000..]);
-    let head = client.head(url(&format!("{}.narinfo", data.hash_part()))).send().await.unwrap();
+    let head = client.head(url(&data.narinfo())).send().await.unwrap();
     assert_eq!(head.status(), 200);
 }
 
@@ -216,18 +184,9 @@ async fn raw_status(port: u16, path: &str) -> u16 {
 
 #[tokio::test]
 async fn nginx_outlives_bad_files_and_a_killed_supervisor() {
-    if !tools() {
-        return;
-    }
-    let (folder, client) = (folder(), client());
-    let artifacts = [Artifact::new("data-1.0", 0, noise(1000), &[])];
-    let corpus = Corpus::make(folder.path(), &artifacts);
-    let upstream = Upstream::serve(&corpus.cache).await;
-    let site = Site::new(folder.path(), "lan");
-    let again = Site { http: site.http, agent: site.agent, ..Site::new(folder.path(), "lan") };
-    let config = config(&site, &upstream.url, &corpus.key, &format!("storePaths: ['{}']", artifacts[0].path));
-    let mut mirror = Mirror::run(site, &config);
-    mirror.synced(&client).await;
+    let data = Artifact::sized("data-1.0", 1000);
+    let Some(scene) = Scene::of(std::slice::from_ref(&data)).await else { return };
+    let mut mirror = scene.synced(&wants(&[&data])).await;
 
     // What nginx refuses does not reach the running one.
     let nginx = mirror.nginx();
@@ -237,18 +196,15 @@ async fn nginx_outlives_bad_files_and_a_killed_supervisor() {
         mirror.log().contains("the old one stays in force").then_some(())
     })
     .await;
-    mirror.synced(&client).await;
+    mirror.synced().await;
     assert_eq!(mirror.nginx(), nginx);
 
     // The next one ends what the killed one left, and takes its port.
     mirror.kill();
-    assert!(
-        client.get(format!("{}/nix-cache-info", mirror.url())).send().await.is_ok(),
-        "nginx goes on alone"
-    );
-    let mirror = Mirror::run(again, &config);
+    assert!(mirror.try_get("nix-cache-info").await.is_ok(), "nginx goes on alone");
+    let mirror = Mirror::run(mirror.site.clone());
     eventually("another nginx answers", async || {
-        let answer = client.get(format!("{}/nix-cache-info", mirror.url())).send().await.ok()?;
+        let answer = mirror.try_get("nix-cache-info").await.ok()?;
         (mirror.nginx() != nginx && answer.status() == 200).then_some(())
     })
     .await;

@@ -5,7 +5,6 @@
 
 mod answers;
 mod carry;
-mod carry_beside;
 mod clients;
 mod commands;
 mod extras;
@@ -15,7 +14,6 @@ mod lan;
 mod limits;
 mod narinfos;
 mod push;
-mod push_beside;
 mod readonly;
 mod relay;
 mod status;
