@@ -8,7 +8,8 @@ use granary_placement::Partition;
 use granary_placement::report::{PolicyReport, Refusal, RefusalReason};
 
 use super::common::{Cache, Reply, Upstream, job, mirror, source};
-use super::{clean, is_visible, reason};
+use super::mirrored::Mirrored;
+use super::{clean, reason};
 
 fn policy(name: &str, roots: &[&StorePath], assigned: Assigned) -> PolicyJob {
     PolicyJob { name: name.into(), roots: roots.iter().map(|root| (*root).clone()).collect(), assigned }
@@ -134,16 +135,14 @@ async fn two_policies_and_only_what_is_assigned() {
     let shared = cache.add("shared", &[]);
     let left = cache.add("left", &[&shared]);
     let right = cache.add("right", &[&shared]);
-    let upstream = Upstream::of(&cache).await;
-    let directory = tempfile::tempdir().unwrap();
-    let (tree, syncer) = mirror(directory.path());
+    let mut site = Mirrored::of(cache).await;
     let policies = vec![
         policy("left", &[&left], only(&[&left])),
         policy("right", &[&right], only(&[&shared])),
         policy("none", &[&right], Assigned::Partitions(Arc::new(PartitionSet::from_fn(|_| false)))),
     ];
-    let sources = vec![source(&upstream, &cache.keys(), 40)];
-    let outcome = syncer.pass(&Job { policies, sources, ..Job::default() }, &()).await;
+    let sources = vec![site.source()];
+    let outcome = site.syncer.pass(&Job { policies, sources, ..Job::default() }, &()).await;
     assert!(outcome.is_synced(), "{outcome:#?}");
     let numbers: Vec<_> = outcome
         .policies
@@ -159,20 +158,20 @@ async fn two_policies_and_only_what_is_assigned() {
         .collect();
     assert_eq!(numbers, [("left", 1, 1, 2), ("right", 1, 1, 2), ("none", 0, 0, 2)]);
     assert_eq!(outcome.policies[1].catalog, outcome.policies[2].catalog, "one closure, one digest");
-    assert!(is_visible(directory.path(), &left) && is_visible(directory.path(), &shared));
-    assert!(!is_visible(directory.path(), &right));
-    let check = clean(directory.path(), &cache.keys());
+    assert!(site.is_visible(&left) && site.is_visible(&shared));
+    assert!(!site.is_visible(&right));
+    let check = site.clean();
     assert_eq!((check.artifacts, check.catalog), (2, 3));
 
     // What is held elsewhere can be found by its NAR file's name.
-    let info = cache.get(&right).info.clone();
+    let info = site.cache.get(&right).info.clone();
     let file = info.url.strip_prefix("nar/").unwrap();
-    let found = tree.find_nar(file).unwrap();
+    let found = site.tree.find_nar(file).unwrap();
     assert_eq!((found.hash_part, found.expected.file_size), (right.hash_part(), info.file_size));
     // By its NarHash too, by which clients know it if they read the narinfo when no FileHash was known.
     let by_nar = file.replace(&info.file_hash.unwrap().to_nix32(), &info.nar_hash.to_nix32());
-    assert_eq!(tree.find_nar(&by_nar), Some(found));
-    assert_eq!(tree.find_nar(&by_nar.replace(".xz", ".zst")), None, "a name is of one compression");
+    assert_eq!(site.tree.find_nar(&by_nar), Some(found));
+    assert_eq!(site.tree.find_nar(&by_nar.replace(".xz", ".zst")), None, "a name is of one compression");
 }
 
 #[tokio::test]
@@ -180,17 +179,14 @@ async fn a_reference_held_elsewhere_is_enough_to_publish() {
     let mut cache = Cache::new("test-1");
     let base = cache.add("base", &[]);
     let top = cache.add("top", &[&base]);
-    let upstream = Upstream::of(&cache).await;
-    upstream.set(&cache.get(&base).info.url, Reply::Status(404));
-    let directory = tempfile::tempdir().unwrap();
-    let (_tree, syncer) = mirror(directory.path());
+    let mut site = Mirrored::of(cache).await;
+    site.upstream.set(&site.cache.get(&base).info.url, Reply::Status(404));
     let policies = vec![policy("p", &[&top], only(&[&top]))];
-    let outcome = syncer
-        .pass(&Job { policies, sources: vec![source(&upstream, &cache.keys(), 40)], ..Job::default() }, &())
-        .await;
+    let job = Job { policies, sources: vec![site.source()], ..Job::default() };
+    let outcome = site.syncer.pass(&job, &()).await;
     assert!(outcome.is_synced() && outcome.refused.is_empty(), "{outcome:#?}");
-    assert!(is_visible(directory.path(), &top) && !is_visible(directory.path(), &base));
-    clean(directory.path(), &cache.keys());
+    assert!(site.is_visible(&top) && !site.is_visible(&base));
+    site.clean();
 }
 
 #[tokio::test]
@@ -198,45 +194,42 @@ async fn a_refused_artifact_is_taken_when_it_is_good() {
     let mut cache = Cache::new("test-1");
     let base = cache.add("base", &[]);
     let top = cache.add("top", &[&base]);
-    let upstream = Upstream::of(&cache).await;
-    let artifact = cache.get(&base).clone();
-    upstream.set(&artifact.info.url, Reply::Bytes(vec![1; artifact.file.len()]));
-    let directory = tempfile::tempdir().unwrap();
-    let (tree, syncer) = mirror(directory.path());
-    let job = job(vec![source(&upstream, &cache.keys(), 40)], &[&top]);
+    let mut site = Mirrored::of(cache).await;
+    let artifact = site.cache.get(&base).clone();
+    site.upstream.set(&artifact.info.url, Reply::Bytes(vec![1; artifact.file.len()]));
+    let job = site.job(&[&top]);
     let seen = Seen::default();
-    let outcome = syncer.pass(&job, &seen).await;
+    let outcome = site.syncer.pass(&job, &seen).await;
     assert_eq!(reason(&outcome, &base), Some(RefusalReason::FileHash));
     assert_eq!(reason(&outcome, &top), Some(RefusalReason::MissingReference));
     assert!(seen.refused.lock().unwrap().iter().all(|(_, again)| !again));
-    assert!(tree.quarantined(&base.hash_part()).is_some());
-    assert!(!tree.in_catalog(&base.hash_part()), "nobody is sent to a NAR file that is bad");
+    assert!(site.tree.quarantined(&base.hash_part()).is_some());
+    assert!(!site.tree.in_catalog(&base.hash_part()), "nobody is sent to a NAR file that is bad");
 
-    upstream.set(&artifact.info.url, Reply::Bytes(artifact.file));
-    let outcome = syncer.pass(&job, &()).await;
+    site.upstream.set(&artifact.info.url, Reply::Bytes(artifact.file));
+    let outcome = site.syncer.pass(&job, &()).await;
     assert!(outcome.is_synced() && outcome.refused.is_empty(), "{outcome:#?}");
-    assert!(tree.quarantined(&base.hash_part()).is_none() && tree.in_catalog(&base.hash_part()));
-    assert_eq!(clean(directory.path(), &cache.keys()).artifacts, 2);
+    assert!(site.tree.quarantined(&base.hash_part()).is_none() && site.tree.in_catalog(&base.hash_part()));
+    assert_eq!(site.clean().artifacts, 2);
 }
 
 #[tokio::test]
 async fn a_refusal_that_stands_is_told_again_and_costs_no_transfer() {
     let mut cache = Cache::new("test-1");
     let path = cache.add("a", &[]);
-    let upstream = Upstream::of(&cache).await;
-    let artifact = cache.get(&path).clone();
-    upstream.set(&artifact.info.url, Reply::Bytes(vec![1; artifact.file.len()]));
-    let directory = tempfile::tempdir().unwrap();
-    let (_tree, syncer) = mirror(directory.path());
-    let job = job(vec![source(&upstream, &cache.keys(), 40)], &[&path]);
+    let mut site = Mirrored::of(cache).await;
+    let artifact = site.cache.get(&path).clone();
+    site.upstream.set(&artifact.info.url, Reply::Bytes(vec![1; artifact.file.len()]));
+    let job = site.job(&[&path]);
     let mut transfers = Vec::new();
     for _ in 0..4 {
         let seen = Seen::default();
-        let outcome = syncer.pass(&job, &seen).await;
+        let outcome = site.syncer.pass(&job, &seen).await;
         assert_eq!(reason(&outcome, &path), Some(RefusalReason::FileHash));
         assert!(outcome.is_synced(), "what is refused is all there is to say");
         assert_eq!(seen.refused.lock().unwrap().len(), 1);
-        transfers.push(upstream.take_asked().iter().filter(|asked| asked.path == artifact.info.url).count());
+        transfers
+            .push(site.upstream.take_asked().iter().filter(|asked| asked.path == artifact.info.url).count());
     }
     assert_eq!(transfers, [1, 1, 0, 0]);
 }
@@ -277,38 +270,36 @@ async fn what_nobody_wants_leaves_the_catalog_but_not_the_tree() {
     let mut cache = Cache::new("test-1");
     let base = cache.add("base", &[]);
     let (held, gone) = (cache.add("held", &[&base]), cache.add("gone", &[]));
-    let upstream = Upstream::of(&cache).await;
-    let directory = tempfile::tempdir().unwrap();
-    let (tree, syncer) = mirror(directory.path());
-    let sources = vec![source(&upstream, &cache.keys(), 40)];
+    let site = Mirrored::of(cache).await;
+    let sources = vec![site.source()];
     let policies = vec![policy("p", &[&held, &gone], only(&[&held]))];
     assert!(
-        syncer.pass(&Job { policies, sources: sources.clone(), ..Job::default() }, &()).await.is_synced()
+        site.syncer
+            .pass(&Job { policies, sources: sources.clone(), ..Job::default() }, &())
+            .await
+            .is_synced()
     );
-    assert!(tree.in_catalog(&gone.hash_part()));
-    let outcome = syncer.pass(&Job { policies: Vec::new(), sources, ..Job::default() }, &()).await;
+    assert!(site.tree.in_catalog(&gone.hash_part()));
+    let outcome = site.syncer.pass(&Job { policies: Vec::new(), sources, ..Job::default() }, &()).await;
     assert!(outcome.is_synced());
-    assert!(!tree.in_catalog(&gone.hash_part()));
-    assert!(tree.in_catalog(&base.hash_part()), "what is published needs it");
-    assert!(is_visible(directory.path(), &held));
-    clean(directory.path(), &cache.keys());
+    assert!(!site.tree.in_catalog(&gone.hash_part()));
+    assert!(site.tree.in_catalog(&base.hash_part()), "what is published needs it");
+    assert!(site.is_visible(&held));
+    site.clean();
 }
 
 #[tokio::test]
 async fn a_copy_that_is_lost_is_had_again() {
     let mut cache = Cache::new("test-1");
     let paths = ["a", "b", "c"].map(|name| cache.add(name, &[]));
-    let upstream = Upstream::of(&cache).await;
-    let directory = tempfile::tempdir().unwrap();
-    let (tree, syncer) = mirror(directory.path());
-    let job = job(vec![source(&upstream, &cache.keys(), 40)], &paths.each_ref());
-    assert!(syncer.pass(&job, &()).await.is_synced());
-    std::fs::remove_file(directory.path().join(&cache.get(&paths[0]).info.url)).unwrap();
-    let cut =
-        std::fs::OpenOptions::new().write(true).open(directory.path().join(&cache.get(&paths[1]).info.url));
+    let mut site = Mirrored::of(cache).await;
+    assert!(site.pass(&paths.each_ref()).await.is_synced());
+    let [first, second] = [0, 1].map(|number| site.nar_file(&paths[number]));
+    std::fs::remove_file(first).unwrap();
+    let cut = std::fs::OpenOptions::new().write(true).open(second);
     cut.unwrap().set_len(10).unwrap();
-    let outcome = syncer.pass(&job, &()).await;
+    let outcome = site.pass(&paths.each_ref()).await;
     assert_eq!((outcome.published, outcome.is_synced()), (2, true));
-    assert_eq!(tree.totals().artifacts, 3);
-    clean(directory.path(), &cache.keys());
+    assert_eq!(site.tree.totals().artifacts, 3);
+    site.clean();
 }
