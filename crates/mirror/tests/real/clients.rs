@@ -4,8 +4,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use super::support::{
-    Artifact, Corpus, Cutter, Mirror, Nix, Scene, TOKEN, Version, eventually, library_and_app, map_of, netrc,
-    noise, succeeded, takes_pushes, text, tools, verified, wants,
+    Artifact, Corpus, Cutter, Mirror, Nix, Scene, TOKEN, Version, library_and_app, map_of, netrc, noise,
+    succeeded, takes_pushes, text, tools, verified, wants,
 };
 
 /// Every compression that nix makes and Granary reads.
@@ -142,11 +142,9 @@ async fn cut_and_line(version: Version) {
     // What nix gets has the line, which it does not know.
     let narinfo = format!("{}/{}", mirror.url(), library.narinfo());
     let line = format!("\nMirrors: {}\n", other.url());
-    eventually("the line", async || {
-        let answer = scene.client.get(&narinfo).header("User-Agent", "curl/8 Nix/2.8").send().await.ok()?;
-        answer.text().await.ok()?.ends_with(&line).then_some(())
-    })
-    .await;
+    mirror.names(library, &other.url()).await;
+    let answer = scene.client.get(&narinfo).header("User-Agent", "curl/8 Nix/2.8").send().await.unwrap();
+    assert!(answer.text().await.unwrap().ends_with(&line));
 
     let cutter = Cutter::start(mirror.site.http, 300_000).await;
     let (clone, url, wanted) = (Arc::clone(&scene), cutter.url.clone(), app.clone());

@@ -45,9 +45,8 @@ async fn nix_substitutes_from_it_with_signature_checks_on() {
     nix.has("good", library);
     assert_eq!(mirror.status(&other.narinfo()).await, 404);
 
-    let get = async |path: &str| client.get(mirror.agent(path)).send().await.unwrap();
-    assert_eq!(get("/healthz").await.status(), 200);
-    assert_eq!(get("/readyz").await.status(), 200);
+    assert_eq!(client.get(mirror.agent("/healthz")).send().await.unwrap().status(), 200);
+    mirror.ready().await;
     let lines = ["granary_mirror_artifacts 2", "granary_mirror_front_ready 1", "granary_mirror_refused 0"];
     mirror.has_metrics(&lines).await;
 
@@ -157,5 +156,5 @@ async fn what_is_on_the_disk_is_served_while_it_is_read_what_that_is() {
     drop(File::options().write(true).open(&slow).unwrap());
     std::fs::remove_file(&slow).unwrap();
     mirror.synced().await;
-    assert_eq!(status(mirror.agent("/readyz")).await, Some(200));
+    mirror.ready().await;
 }

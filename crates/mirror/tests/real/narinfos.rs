@@ -27,6 +27,7 @@ async fn a_narinfo_is_seen_at_once_and_named_by_its_hash_wherever_it_lies() {
     scene.put_map(&map_of(1, &[&site, &other], 2, &[&data.path]));
     let mirror = scene.run_at(site, &scene.follow());
     mirror.synced().await;
+    mirror.names(&data, &other.url()).await;
 
     let (hash, second) = ("0123456789abcdfghijklmnpqrsvwxyz", "zyxwvsrqpnmlkjihgfdcba9876543210");
     let (catalog, url) =

@@ -43,11 +43,7 @@ async fn it_starts_on_a_read_only_disk_serves_says_so_and_recovers_by_itself() {
     let report = second.until("it says so", said).await;
     assert!(report.upkeep.capacity.unwrap().full.unwrap().contains("the disk is read-only"));
     assert_eq!((report.artifacts, report.refused[0].reason.as_str()), (1, "disk"), "{:?}", report.refused);
-    eventually("ready", async || {
-        let answer = client.get(second.agent("/readyz")).send().await.ok()?;
-        answer.status().is_success().then_some(())
-    })
-    .await;
+    second.ready().await;
     let nar = second.nar_name(one).await;
     assert_eq!(second.body(&nar).await.unwrap(), corpus.nar(one));
     corpus.substituted("from-read-only", &second.url(), one);

@@ -5,7 +5,7 @@ use std::fs;
 use http::StatusCode;
 
 use super::Fixture;
-use crate::support::{TOKEN, line_of, lines};
+use crate::support::{TOKEN, line_of};
 
 /// As a pass tells of what it publishes and refuses.
 #[tokio::test]
@@ -25,7 +25,7 @@ async fn each_pushed_artifact_has_one_line_in_the_log() {
     let (status, _) = fixture.put(&format!("{unreadable}.narinfo"), b"x".to_vec()).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
 
-    let lines = lines(&mirror.log());
+    let lines = mirror.lines_about(&[&library.path, &app.path, &unreadable]).await;
     let published = line_of(&lines, &library.path);
     assert_eq!((&published["message"], &published["source"]), (&"published".into(), &"push by ci".into()));
     assert_eq!(published["bytes"], nar.len());

@@ -63,7 +63,7 @@ async fn pull_through_tells_of_each_artifact_in_log_metric_page_and_quarantine()
     assert_eq!((&newest.store_path, newest.reason.as_str()), (&bad.path, "file-hash"));
     assert_eq!((before.store_path.as_str(), before.reason.as_str()), (user.hash_part(), "unsigned"));
 
-    let lines = lines(&mirror.log());
+    let lines = mirror.lines_about(&[&good.path, &bad.path, user.hash_part()]).await;
     let published = line_of(&lines, &good.path);
     assert_eq!(published["message"], "published");
     assert_eq!(published["source"], *url);

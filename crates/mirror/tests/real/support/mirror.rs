@@ -10,7 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use reqwest::{Client, Response, StatusCode};
 
-use super::{Artifact, Site, client, in_time, nar_name, verified};
+use super::log::lines_of;
+use super::{Artifact, Site, client, eventually, header, in_time, lines, nar_name, verified};
 
 /// `granary-mirror run`, ended with the value.
 pub struct Mirror {
@@ -108,11 +109,39 @@ impl Mirror {
         }
     }
 
+    /// Waits until it names another place for this artifact: nginx hears of the entries after the report says that all is here.
+    pub async fn names(&self, artifact: &Artifact, other: &str) {
+        eventually("the other mirror is named", async || {
+            let answer = self.try_get(&artifact.narinfo()).await.ok()?;
+            header(&answer, "link").contains(other).then_some(())
+        })
+        .await;
+    }
+
     pub async fn synced(&self) -> Report {
         let synced = |report: &Report| {
             !report.policies.is_empty() && report.policies.iter().all(|policy| policy.synced)
         };
         self.until("synced", synced).await
+    }
+
+    /// Waits until it says that it can serve.
+    pub async fn ready(&self) {
+        eventually("ready", async || {
+            let answer = self.client.get(self.agent("/readyz")).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+    }
+
+    /// The lines of its log, which is JSON, once they say what became of each of these: what is seen from outside comes a
+    /// moment before the line.
+    pub async fn lines_about(&self, paths: &[&str]) -> Vec<serde_json::Value> {
+        eventually("each has a line in the log", async || {
+            let lines = lines(&self.log());
+            paths.iter().all(|path| !lines_of(&lines, path).is_empty()).then_some(lines)
+        })
+        .await
     }
 
     pub fn log(&self) -> String {

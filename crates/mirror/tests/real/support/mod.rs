@@ -16,8 +16,11 @@ mod small;
 mod upstream;
 mod version;
 
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -103,16 +106,21 @@ pub async fn raw(port: u16, request: &str) -> Vec<u8> {
     answer
 }
 
-/// A port that nobody listens on now, and that this process has given to nobody else. Below the ports that the kernel
-/// gives to connections, so that none of those is in the way when the listener starts.
+/// A port that nobody listens on now, and that no test of this or another process is given while this one runs. Below the
+/// ports that the kernel gives to connections, so that none of those is in the way when the listener starts.
 pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u32 = 10_000;
     const PORTS: u32 = 20_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // A name that one process at a time can have, and that goes with it.
+    static GIVEN: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
     loop {
         let number = std::process::id() * 200 + u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
         let port = u16::try_from(FIRST + number % PORTS).unwrap();
+        let name = SocketAddr::from_abstract_name(format!("granary-test-port-{port}")).unwrap();
+        let Ok(given) = UnixListener::bind_addr(&name) else { continue };
         if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            GIVEN.lock().unwrap().push(given);
             return port;
         }
     }
