@@ -119,7 +119,7 @@ impl Cluster {
         try_join_all(cluster.nodes.iter().map(|node| cni::install(&cluster, node))).await?;
         dns::install(&cluster).await?;
         for node in &cluster.nodes {
-            cluster.wait_ready(&node.config.name, Duration::from_mins(1)).await?;
+            cluster.wait_ready(&node.config.name, Duration::from_mins(3)).await?;
         }
         progress(&format!("{} nodes ready", cluster.nodes.len()));
         Ok(cluster)
@@ -197,7 +197,7 @@ impl Cluster {
     }
 
     async fn api_ready(&self) -> Result<()> {
-        wait_for("the API server", Duration::from_mins(1), async || {
+        wait_for("the API server", Duration::from_mins(3), async || {
             self.control_plane()?.check()?;
             let answer = self.kubectl(&["get", "--raw", "/readyz"]).await?;
             if answer.trim() != "ok" {

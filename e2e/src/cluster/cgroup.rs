@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 const ROOT: &str = "/sys/fs/cgroup";
 const PREFIX: &str = "granary-";
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The name of a node's cgroup below each root: what the kubelet gets as `cgroupRoot`, without the slash.
 #[must_use]

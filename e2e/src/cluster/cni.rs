@@ -14,7 +14,7 @@ use crate::wait::wait_for;
 /// Waits until the controller manager has given the node its pod network, and makes it real.
 pub async fn install(cluster: &Cluster, node: &Node) -> Result<()> {
     let name = &node.config.name;
-    let cidr = wait_for(&format!("the pod network of {name}"), Duration::from_mins(1), async || {
+    let cidr = wait_for(&format!("the pod network of {name}"), Duration::from_mins(3), async || {
         if let Err(ended) = cluster.check_processes(name) {
             // The kubelets share one socket for device plugins: of two that take it at the same moment, one gives up.
             node.start().await?;

@@ -40,7 +40,7 @@ impl Cluster {
     pub async fn crash(&self, node: &str) -> Result<()> {
         let node = self.node(node)?;
         node.processes()?.kill()?;
-        wait_for("the processes of the crashed node to end", Duration::from_secs(20), async || {
+        wait_for("the processes of the crashed node to end", Duration::from_mins(1), async || {
             let left = containers(node);
             for pid in &left {
                 send(*pid, Signal::SIGKILL)?;
@@ -66,7 +66,7 @@ impl Cluster {
             self.restart(&node.name).await?;
         }
         for node in self.nodes() {
-            self.wait_ready(&node.name, Duration::from_mins(1)).await?;
+            self.wait_ready(&node.name, Duration::from_mins(3)).await?;
         }
         Ok(())
     }

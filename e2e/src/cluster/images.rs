@@ -26,7 +26,7 @@ pub fn tars(folder: &Path) -> Result<Vec<PathBuf>> {
 pub async fn name(tar: &Path) -> Result<String> {
     let mut command = tokio::process::Command::new("tar");
     command.arg("-xOf").arg(tar).arg("index.json");
-    let text = run(command, Duration::from_secs(20)).await?;
+    let text = run(command, Duration::from_mins(1)).await?;
     let index: Value =
         serde_json::from_str(&text).with_context(|| format!("the index of {} is not JSON", tar.display()))?;
     index["manifests"][0]["annotations"]["io.containerd.image.name"]
@@ -37,7 +37,7 @@ pub async fn name(tar: &Path) -> Result<String> {
 
 /// Waits until a containerd answers.
 pub async fn wait_for_containerd(socket: &Path) -> Result<()> {
-    wait_for(&format!("containerd at {}", socket.display()), Duration::from_secs(20), async || {
+    wait_for(&format!("containerd at {}", socket.display()), Duration::from_mins(2), async || {
         ctr(socket, &["version"]).await
     })
     .await
@@ -56,5 +56,5 @@ pub async fn load(socket: &Path, tars: &[PathBuf]) -> Result<()> {
 async fn ctr(socket: &Path, args: &[&str]) -> Result<()> {
     let mut command = tokio::process::Command::new("ctr");
     command.arg("-a").arg(socket).args(args);
-    run(command, Duration::from_mins(1)).await.map(drop)
+    run(command, Duration::from_mins(3)).await.map(drop)
 }

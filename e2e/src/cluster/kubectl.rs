@@ -10,8 +10,8 @@ use tokio::process::Command;
 use super::Cluster;
 use super::process::{checked, output, run};
 
-const LIMIT: Duration = Duration::from_mins(1);
-const HELM_LIMIT: Duration = Duration::from_mins(3);
+const LIMIT: Duration = Duration::from_mins(3);
+const HELM_LIMIT: Duration = Duration::from_mins(5);
 
 impl Cluster {
     /// Runs kubectl and returns what it printed; an error has what it complained about.

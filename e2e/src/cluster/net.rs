@@ -31,7 +31,7 @@ pub async fn node(name: &str, address: &str) -> Result<()> {
     let mut bridged = tokio::process::Command::new("nsenter");
     bridged.arg(format!("--net=/run/netns/{name}"));
     bridged.args(["sysctl", "-qw", "-e", "net.bridge.bridge-nf-call-iptables=1"]);
-    run(bridged, Duration::from_secs(5)).await?;
+    run(bridged, Duration::from_secs(30)).await?;
     Ok(())
 }
 

@@ -167,7 +167,7 @@ pub async fn words(line: &str) -> Result<String> {
     let mut parts = line.split(' ');
     let mut command = tokio::process::Command::new(parts.next().unwrap_or_default());
     command.args(parts);
-    run(command, Duration::from_secs(20)).await
+    run(command, Duration::from_mins(1)).await
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ fn wait(child: &mut Child, dir: &Path, signals: &SigSet) -> Result<std::process:
 fn note_init(child: &mut Child, dir: &Path) -> Result<()> {
     let children = format!("/proc/{0}/task/{0}/children", child.id());
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(5) {
+    while start.elapsed() < Duration::from_secs(30) {
         let pids = fs::read_to_string(&children).unwrap_or_default();
         if let Some(pid) = pids.split_whitespace().next() {
             return fs::write(dir.join(INIT_PID), pid)
@@ -74,7 +74,7 @@ fn note_init(child: &mut Child, dir: &Path) -> Result<()> {
         }
         thread::sleep(Duration::from_millis(5));
     }
-    bail!("unshare has made no process within five seconds")
+    bail!("unshare has made no process within thirty seconds")
 }
 
 fn ended_meanwhile(error: io::Error) -> io::Result<()> {

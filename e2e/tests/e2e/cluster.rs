@@ -25,9 +25,9 @@ cases![
     nix_takes_what_is_signed_by_the_key_it_trusts_and_nothing_else,
 ];
 
-/// Noticed after 16 s without a heartbeat, looked at every 2 s.
-const NOTICED: Duration = Duration::from_secs(25);
-const SOON: Duration = Duration::from_mins(1);
+/// It is noticed after 16 s without a heartbeat, looked at every 2 s; on a machine that has much to do, later.
+const NOTICED: Duration = Duration::from_mins(2);
+const SOON: Duration = Duration::from_mins(3);
 
 async fn nodes_stand_where_they_should(space: &Space<'_>) -> Result<()> {
     for node in space.cluster.nodes() {
@@ -49,7 +49,7 @@ async fn pods_run_on_every_node_and_are_reached(space: &Space<'_>) -> Result<()>
     // By its short name, so through the search path, the cluster's DNS and kube-proxy.
     let answer = exec(space, &pod, "busybox wget -q -O - http://web").await?;
     assert!(["n1", "n2", "n3"].contains(&answer.trim()), "{answer}");
-    wait_for("the log of a pod", Duration::from_secs(10), async || {
+    wait_for("the log of a pod", SOON, async || {
         let log = space.kubectl(&["logs", &pod]).await?;
         ensure!(log.contains("serving on n1"), "{log}");
         Ok(())
@@ -181,7 +181,7 @@ spec: {{selector: {{app: web}}, ports: [{{port: 80, targetPort: 8080}}]}}
         port = space.port
     );
     space.apply(&yaml).await?;
-    space.kubectl(&["rollout", "status", "daemonset/web", "--timeout=50s"]).await?;
+    space.kubectl(&["rollout", "status", "daemonset/web", "--timeout=150s"]).await?;
     Ok(())
 }
 

@@ -84,7 +84,7 @@ async fn owned_objects_that_are_deleted_or_edited_return(space: &Space<'_>) -> R
     ];
     for object in owned {
         let before = space.get(&[object]).await?;
-        space.kubectl(&["delete", object, "--wait=true", "--timeout=60s"]).await?;
+        space.kubectl(&["delete", object, "--wait=true", "--timeout=150s"]).await?;
         wait_for(&format!("{object} to return"), TOLD, async || {
             let after = space.get(&[object]).await?;
             ensure!(after["metadata"]["uid"] != before["metadata"]["uid"], "it is being deleted");
@@ -241,7 +241,7 @@ async fn a_deleted_mirror_leaves_nothing_but_its_data(space: &Space<'_>) -> Resu
     let tree = site.tree(&space.namespace);
     let file = tree.join(format!("{}.narinfo", hash_part(&root("less")?)?));
     assert!(file.exists());
-    space.kubectl(&["delete", "cachemirror", site.name, "--timeout=60s"]).await?;
+    space.kubectl(&["delete", "cachemirror", site.name, "--timeout=150s"]).await?;
     wait_for("its objects to go", TOLD, async || {
         let kinds = "pods,statefulsets,services,configmaps,poddisruptionbudgets,networkpolicies";
         let label = format!("app.kubernetes.io/instance={}", site.name);

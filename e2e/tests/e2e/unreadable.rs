@@ -43,7 +43,7 @@ async fn an_unreadable_object_is_told_and_stops_nothing_else(space: &Space<'_>) 
     scaled.context("an operator that finds such an object does not start")?;
     look_after("after").await?;
     // It goes like any other.
-    space.kubectl(&["delete", "cachemirror,replicationpolicy", BROKEN, "--timeout=20s"]).await?;
+    space.kubectl(&["delete", "cachemirror,replicationpolicy", BROKEN, "--timeout=150s"]).await?;
     Ok(())
 }
 

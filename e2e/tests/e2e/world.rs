@@ -19,7 +19,7 @@ use crate::case::{Case, Space};
 use crate::probe;
 
 /// No test may keep the others waiting for longer.
-const LIMIT: Duration = Duration::from_mins(6);
+const LIMIT: Duration = Duration::from_mins(20);
 
 /// The cluster and what is in it.
 pub struct World {
@@ -124,7 +124,7 @@ impl World {
         if replicas > 0 {
             return rolled_out(cluster).await;
         }
-        wait_for("the operators to end", Duration::from_mins(1), async || {
+        wait_for("the operators to end", Duration::from_mins(3), async || {
             let pods = cluster.kubectl(&["-n", OPERATOR, "get", "pods", "-o", "name"]).await?;
             anyhow::ensure!(pods.is_empty(), "left: {pods}");
             Ok(())
@@ -164,10 +164,10 @@ fn chart(name: &str) -> String {
 async fn install_definitions(cluster: &Cluster) -> Result<()> {
     cluster.helm(&[&RELEASE[..], &["granary-crds", &chart("granary-crds")]].concat()).await?;
     for name in ["cachemirrors.granary.dev", "replicationpolicies.granary.dev"] {
-        cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=20s", "crd", name]).await?;
+        cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=150s", "crd", name]).await?;
     }
     // Discovery and the published schemas follow the establishment by a moment, each on its own.
-    wait_for("both kinds to be found and explained", Duration::from_secs(30), async || {
+    wait_for("both kinds to be found and explained", Duration::from_mins(2), async || {
         cluster.kubectl(&["get", "cmir,rpol,granary", "--all-namespaces"]).await?;
         for kind in ["cachemirror", "replicationpolicy"] {
             cluster.kubectl(&["explain", &format!("{kind}.spec")]).await?;
@@ -195,6 +195,6 @@ async fn install(cluster: &Cluster) -> Result<()> {
 }
 
 async fn rolled_out(cluster: &Cluster) -> Result<()> {
-    let args = ["-n", OPERATOR, "rollout", "status", DEPLOYMENT, "--timeout=90s"];
-    cluster.kubectl_within(Duration::from_secs(100), &args).await.map(drop)
+    let args = ["-n", OPERATOR, "rollout", "status", DEPLOYMENT, "--timeout=290s"];
+    cluster.kubectl_within(Duration::from_mins(5), &args).await.map(drop)
 }

@@ -52,7 +52,7 @@ impl Up {
         let start = Instant::now();
         while !ready.exists() {
             assert!(up.child.borrow_mut().try_wait().unwrap().is_none(), "the cluster did not start");
-            assert!(start.elapsed() < Duration::from_mins(2), "no cluster within two minutes");
+            assert!(start.elapsed() < Duration::from_mins(8), "no cluster within eight minutes");
             thread::sleep(Duration::from_millis(100));
         }
         up.supervisor = up.ready()["supervisor"].to_string();
@@ -75,7 +75,7 @@ impl Up {
     pub fn gone(&self) {
         let start = Instant::now();
         while !self.processes().is_empty() {
-            assert!(start.elapsed() < Duration::from_secs(10), "processes are left: {:?}", self.processes());
+            assert!(start.elapsed() < Duration::from_mins(1), "processes are left: {:?}", self.processes());
             thread::sleep(Duration::from_millis(50));
         }
         assert_eq!(mounts(), self.mounts, "mounts are left");

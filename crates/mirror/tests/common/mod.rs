@@ -20,7 +20,10 @@ pub use small::Small;
 pub use upstream::{Reply, Upstream};
 
 /// Short enough for a test to wait for, long enough for a busy machine to answer within.
-pub const SILENCE: Duration = Duration::from_millis(1500);
+pub const SILENCE: Duration = Duration::from_millis(2500);
+
+/// How long a condition may take to come true: far longer than it ever should, on a slow machine that does much else too.
+pub const PATIENCE: Duration = Duration::from_mins(4);
 
 /// A fetcher with short limits.
 pub fn fetcher() -> Fetcher {

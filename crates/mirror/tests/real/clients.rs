@@ -1,10 +1,11 @@
 //! Real clients: the machine's own nix and newer ones, each through everything that a mirror is asked for.
 
-use std::process::{Output, Stdio};
+use std::process::Stdio;
+use std::sync::Arc;
 
 use super::support::{
-    Artifact, Corpus, Cutter, Mirror, Nix, Site, Upstream, Version, client, config, eventually, folder,
-    map_of, noise, tools,
+    Artifact, Corpus, Cutter, Mirror, Nix, Scene, TOKEN, Version, library_and_app, map_of, netrc, noise,
+    succeeded, takes_pushes, text, tools, verified, wants,
 };
 
 /// Every compression that nix makes and Granary reads.
@@ -59,64 +60,47 @@ versions! {
     nix_of_debian_unstable: Version::by("GRANARY_NIX_SID");
 }
 
-/// A mirror of everything in the corpus.
-async fn mirror_of(base: &std::path::Path, corpus: &Corpus, paths: &[&str]) -> Mirror {
-    let upstream = Upstream::serve(&corpus.cache).await;
-    let site = Site::new(base, "lan");
-    let config = config(&site, &upstream.url, &corpus.key, &format!("storePaths: {paths:?}"));
-    let mirror = Mirror::run(site, &config);
-    let report = mirror.synced(&client()).await;
+/// A cache of these, all compressed in one way by this nix.
+async fn cache(version: Version, artifacts: &[Artifact], compression: &str) -> Scene {
+    let artifacts: Vec<_> = artifacts.iter().map(|artifact| (artifact.clone(), compression)).collect();
+    Scene::made(|base| Corpus::compressed(base, version, &artifacts)).await.unwrap()
+}
+
+/// A mirror of these. From then on there is only the mirror.
+async fn mirror_of(scene: &Scene, wanted: &[&Artifact]) -> Mirror {
+    let mirror = scene.run(&wants(wanted));
+    let report = mirror.synced().await;
     assert_eq!(report.refused_total, 0, "{report:?}");
-    // From now on there is only the mirror.
-    upstream.down(true);
+    scene.upstream.down(true);
     mirror
 }
 
-fn succeeded(output: &Output, mirror: &Mirror) {
-    assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), mirror.log());
-}
-
 async fn every_compression(version: Version) {
-    let folder = folder();
     let artifact = |compression: &'static str| {
         let content = [noise(60_000), vec![b'a'; 60_000]].concat();
         (Artifact::new(&format!("data-{compression}"), 0, content, &[]), compression)
     };
     let artifacts = COMPRESSIONS.map(artifact);
-    let corpus = Corpus::compressed(folder.path(), version, &artifacts);
+    let scene = Scene::made(|base| Corpus::compressed(base, version, &artifacts)).await.unwrap();
+    let corpus = &scene.corpus;
     for (artifact, compression) in &artifacts {
         assert_eq!(corpus.narinfo(artifact).compression.to_string(), *compression);
     }
-    let paths = artifacts.each_ref().map(|(artifact, _)| artifact.path.as_str());
-    let mirror = mirror_of(folder.path(), &corpus, &paths).await;
+    let mirror = mirror_of(&scene, &artifacts.each_ref().map(|(artifact, _)| artifact)).await;
     let other = "test-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=";
     for (artifact, compression) in &artifacts {
         let wrong = corpus.nix.substitute("wrong", &mirror.url(), other, &artifact.path);
         assert!(!wrong.status.success(), "{compression}: the signatures are checked");
-        let got = corpus.nix.substitute("right", &mirror.url(), &corpus.key, &artifact.path);
-        succeeded(&got, &mirror);
-        assert_eq!(
-            corpus.nix.read("right", &format!("{}/content", artifact.path)),
-            artifact.content,
-            "{compression}"
-        );
+        corpus.substituted("right", &mirror.url(), artifact);
     }
 }
 
-/// An application and the library that it needs.
-fn two() -> [Artifact; 2] {
-    let library = Artifact::new("library-1.0", 0, noise(600_000), &[]);
-    let app = Artifact::new("app-1.0", 0, b"an application".to_vec(), &[&library]);
-    [library, app]
-}
-
 async fn looking_and_copying(version: Version) {
-    let folder = folder();
-    let artifacts = two();
+    let artifacts = library_and_app(600_000);
     let [library, app] = &artifacts;
-    let corpus =
-        Corpus::compressed(folder.path(), version, &artifacts.clone().map(|artifact| (artifact, "xz")));
-    let mirror = mirror_of(folder.path(), &corpus, &[&app.path]).await;
+    let scene = cache(version, &artifacts, "xz").await;
+    let corpus = &scene.corpus;
+    let mirror = mirror_of(&scene, &[app]).await;
     let (nix, url) = (&corpus.nix, mirror.url());
 
     let sizes = nix.ask(&["path-info", "--store", &url, "--recursive", "--size", "--sigs", &app.path]);
@@ -132,104 +116,76 @@ async fn looking_and_copying(version: Version) {
 
     // The closure into an empty store, with the signatures checked, and what was copied is whole.
     let (to, key) = (nix.store("copied"), format!("trusted-public-keys = {}\n", corpus.key));
-    let to = to.to_str().unwrap();
+    let to = text(&to);
     let unsigned = nix.command("nix").args(["copy", "--from", &url, "--to", to, &app.path]).output().unwrap();
     assert!(!unsigned.status.success(), "the key is not trusted yet");
     nix.configure(&key);
     nix.ask(&["copy", "--from", &url, "--to", to, &app.path]);
-    assert_eq!(nix.read("copied", &format!("{}/content", library.path)), library.content);
+    nix.has("copied", library);
     nix.ask(&["store", "verify", "--store", to, "--recursive", "--sigs-needed", "1", &app.path]);
 
     // A plain cache that nix makes of the mirror is one that Granary calls clean.
-    let cache = folder.path().join("again");
-    nix.ask(&["copy", "--from", &url, "--to", &format!("file://{}", cache.display()), &app.path]);
-    let (code, out, error) =
-        super::support::run(&["verify", cache.to_str().unwrap(), "--public-key", &corpus.key]);
-    assert_eq!(code, Some(0), "{out}{error}");
+    let again = scene.path().join("again");
+    nix.ask(&["copy", "--from", &url, "--to", &format!("file://{}", again.display()), &app.path]);
+    verified(&again, &corpus.key);
 }
 
 async fn cut_and_line(version: Version) {
-    let (folder, http) = (folder(), client());
-    let artifacts = two();
+    let artifacts = library_and_app(600_000);
     let [library, app] = &artifacts;
-    let corpus =
-        Corpus::compressed(folder.path(), version, &artifacts.clone().map(|artifact| (artifact, "zstd")));
-    let upstream = Upstream::serve(&corpus.cache).await;
-    let [site, other] = ["a-0", "b-0"].map(|name| Site::new(folder.path(), name));
-    let map = folder.path().join("map.json");
-    std::fs::write(&map, map_of(1, &[&site, &other], 2, &[&app.path]).map().to_json()).unwrap();
-    let config = config(&site, &upstream.url, &corpus.key, &format!("map: {{file: '{}'}}", map.display()));
-    let mirror = Mirror::run(site, &config);
-    mirror.synced(&http).await;
-    upstream.down(true);
+    let scene = Arc::new(cache(version, &artifacts, "zstd").await);
+    let [site, other] = ["a-0", "b-0"].map(|name| scene.site(name));
+    scene.put_map(&map_of(1, &[&site, &other], 2, &[&app.path]));
+    let mirror = scene.run_at(site, &scene.follow());
+    mirror.synced().await;
+    scene.upstream.down(true);
 
     // What nix gets has the line, which it does not know.
-    let narinfo = format!("{}/{}.narinfo", mirror.url(), library.hash_part());
+    let narinfo = format!("{}/{}", mirror.url(), library.narinfo());
     let line = format!("\nMirrors: {}\n", other.url());
-    eventually("the line", async || {
-        let answer = http.get(&narinfo).header("User-Agent", "curl/8 Nix/2.8").send().await.ok()?;
-        answer.text().await.ok()?.ends_with(&line).then_some(())
-    })
-    .await;
+    mirror.names(library, &other.url()).await;
+    let answer = scene.client.get(&narinfo).header("User-Agent", "curl/8 Nix/2.8").send().await.unwrap();
+    assert!(answer.text().await.unwrap().ends_with(&line));
 
     let cutter = Cutter::start(mirror.site.http, 300_000).await;
-    let (url, key, path) = (cutter.url.clone(), corpus.key.clone(), app.path.clone());
-    let (corpus, got) = tokio::task::spawn_blocking(move || {
-        let got = corpus.nix.substitute("cut", &url, &key, &path);
-        (corpus, got)
-    })
-    .await
-    .unwrap();
-    succeeded(&got, &mirror);
-    assert_eq!(corpus.nix.read("cut", &format!("{}/content", library.path)), library.content);
+    let (clone, url, wanted) = (Arc::clone(&scene), cutter.url.clone(), app.clone());
+    // The cutter has to go on meanwhile.
+    let got = tokio::task::spawn_blocking(move || clone.corpus.substituted("cut", &url, &wanted));
+    got.await.unwrap();
+    scene.corpus.nix.has("cut", library);
     let asked = cutter.nars();
     let resumed = asked.iter().filter(|head| head.contains("\r\nrange: bytes=")).count();
     assert_eq!((asked.len(), resumed), (3, 1), "the rest, and not all of it once more: {asked:?}");
 }
 
 async fn pushing(version: Version) {
-    let (folder, http) = (folder(), client());
-    let [library, app] = two();
+    let [library, app] = library_and_app(600_000);
     let own = Artifact::new("own-1.0", 0, b"the mirror's own".to_vec(), &[]);
     let artifacts = [library, app, own];
-    let corpus =
-        Corpus::compressed(folder.path(), version, &artifacts.clone().map(|artifact| (artifact, "zstd")));
     let [library, app, own] = &artifacts;
-    let upstream = Upstream::serve(&corpus.cache).await;
-    let site = Site::new(folder.path(), "lan");
-    let token = "0123456789abcdef0123456789abcdef";
-    let (tokens, netrc) = (site.base.join("tokens"), folder.path().join("netrc"));
-    std::fs::write(&tokens, format!("ci:{token}\n")).unwrap();
-    std::fs::write(&netrc, format!("machine 127.0.0.1\nlogin nix\npassword {token}\n")).unwrap();
-    let more = format!(
-        "storePaths: ['{}']\npush: {{tokenFile: '{}', maxSize: 50Mi, publicKeys: ['{}']}}",
-        own.path,
-        tokens.display(),
-        corpus.key
-    );
-    let config = config(&site, &upstream.url, &corpus.key, &more);
-    let mirror = Mirror::run(site, &config);
-    mirror.synced(&http).await;
+    let scene = cache(version, &artifacts, "zstd").await;
+    let corpus = &scene.corpus;
+    let more = format!("{}\n{}", wants(&[own]), takes_pushes(scene.path(), "50Mi", &corpus.key));
+    let mirror = scene.synced(&more).await;
     let to = format!("{}?compression=xz&secret-key={}", mirror.url(), corpus.secret.display());
     let mut copy = corpus.nix.command("nix");
-    copy.args(["copy", "--no-check-sigs", "--option", "netrc-file"]).arg(&netrc);
+    copy.args(["copy", "--no-check-sigs", "--option", "netrc-file"]).arg(netrc(scene.path(), TOKEN));
     copy.arg("--from").arg(&corpus.root).args(["--to", &to, &app.path]);
-    succeeded(&copy.output().unwrap(), &mirror);
-    upstream.down(true);
-    succeeded(&corpus.nix.substitute("other", &mirror.url(), &corpus.key, &app.path), &mirror);
-    assert_eq!(corpus.nix.read("other", &format!("{}/content", library.path)), library.content);
+    succeeded(&copy.output().unwrap());
+    scene.upstream.down(true);
+    corpus.substituted("other", &mirror.url(), app);
+    corpus.nix.has("other", library);
 }
 
 async fn dozens(version: Version) {
-    let folder = folder();
-    let artifacts = two();
+    let artifacts = library_and_app(600_000);
     let [library, app] = &artifacts;
-    let corpus =
-        Corpus::compressed(folder.path(), version, &artifacts.clone().map(|artifact| (artifact, "xz")));
-    let mirror = mirror_of(folder.path(), &corpus, &[&app.path]).await;
+    let scene = cache(version, &artifacts, "xz").await;
+    let corpus = &scene.corpus;
+    let mirror = mirror_of(&scene, &[app]).await;
     let start = |number: usize| {
         // Each with a home of its own, so that none finds what another one remembers.
-        let nix = Nix::of(&folder.path().join(format!("client-{number}")), corpus.nix.version.clone());
+        let nix = Nix::of(&scene.path().join(format!("client-{number}")), corpus.nix.version.clone());
         let mut command = nix.substitution("store", &mirror.url(), &corpus.key, &app.path);
         let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         (nix, child)
@@ -237,7 +193,7 @@ async fn dozens(version: Version) {
     let clients: Vec<_> = (0..DOZENS).map(start).collect();
     for (nix, child) in clients {
         let output = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap();
-        succeeded(&output, &mirror);
-        assert_eq!(nix.read("store", &format!("{}/content", library.path)), library.content);
+        succeeded(&output);
+        nix.has("store", library);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::support::{Artifact, Corpus, Site, Upstream, config, folder, noise, run, text, tools};
+use super::support::{Artifact, Scene, flip, folder, good_bad_and_user, run, text, verified, wants};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_granary-mirror");
 const OTHER_KEY: &str = "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=";
@@ -43,30 +43,16 @@ fn prepare_makes_and_gives() {
 
 #[tokio::test]
 async fn sync_verify_and_narinfo() {
-    if !tools() {
-        return;
-    }
-    let folder = folder();
-    let good = Artifact::new("good-1.0", 0, noise(50_000), &[]);
-    let bad = Artifact::new("bad-1.0", 0, noise(60_000), &[]);
-    let user = Artifact::new("user-1.0", 0, b"needs bad".to_vec(), &[&bad]);
-    let artifacts = [good, bad, user];
-    let corpus = Corpus::make(folder.path(), &artifacts);
+    let artifacts = good_bad_and_user();
     let [good, bad, user] = &artifacts;
-    let (good_path, bad_path) =
-        (corpus.cache.join(corpus.narinfo(good).url), corpus.cache.join(corpus.narinfo(bad).url));
-    let genuine = std::fs::read(&bad_path).unwrap();
-    let mut flipped = genuine.clone();
-    let middle = flipped.len() / 2;
-    flipped[middle] ^= 1;
-    std::fs::write(&bad_path, &flipped).unwrap();
-    assert!(good_path.exists());
+    let Some(scene) = Scene::of(&artifacts).await else { return };
+    let key = &scene.corpus.key;
+    let bad_path = scene.corpus.nar_file(bad);
+    let genuine = flip(&bad_path);
 
     // Once with a corrupted NAR: the rest is taken, and what is not is told with its reason.
-    let upstream = Upstream::serve(&corpus.cache).await;
-    let site = Site::new(folder.path(), "lan");
-    let config =
-        config(&site, &upstream.url, &corpus.key, &format!("storePaths: ['{}', '{}']", good.path, user.path));
+    let site = scene.site("lan");
+    let config = scene.write(&site, &wants(&[good, user]));
     let tree = site.tree();
     let sync = async || {
         let path = text(&config).to_owned();
@@ -81,7 +67,7 @@ async fn sync_verify_and_narinfo() {
     };
     assert!(told(&bad.path, "file-hash"), "{error}");
     assert!(told(&user.path, "missing-reference"), "{error}");
-    assert!(!tree.join(format!("{}.narinfo", bad.hash_part())).exists());
+    assert!(!tree.join(bad.narinfo()).exists());
 
     // Again with the genuine bytes.
     std::fs::write(&bad_path, genuine).unwrap();
@@ -90,10 +76,9 @@ async fn sync_verify_and_narinfo() {
     assert!(error.contains("3 of 3 artifacts here and verified"), "{error}");
 
     let verify = |more: &[&str]| run(&[&["verify", text(&tree), "--public-key"], more].concat());
-    let (code, out, error) = verify(&[&corpus.key]);
-    assert_eq!(code, Some(0), "{out}{error}");
-    let narinfo = tree.join(format!("{}.narinfo", good.hash_part()));
-    let (code, out, _) = run(&["narinfo", "--public-key", &corpus.key, text(&narinfo)]);
+    verified(&tree, key);
+    let narinfo = tree.join(good.narinfo());
+    let (code, out, _) = run(&["narinfo", "--public-key", key, text(&narinfo)]);
     assert_eq!((code, out), (Some(0), format!("{}: ok: {} (test-1 good)\n", text(&narinfo), good.path)));
 
     // Another key trusts nothing here.
@@ -113,18 +98,18 @@ async fn sync_verify_and_narinfo() {
 
     // A flipped bit on the disk is found, and named.
     let nar = tree.join(format!("nar/{}", bad_path.file_name().unwrap().to_str().unwrap()));
-    std::fs::write(&nar, flipped).unwrap();
-    let (code, out, _) = verify(&[&corpus.key]);
+    flip(&nar);
+    let (code, out, _) = verify(&[key]);
     assert_eq!(code, Some(1));
     assert!(out.lines().any(|line| line.contains(bad.hash_part())), "{out}");
-    let (code, out, _) = verify(&[&corpus.key, "--json"]);
+    let (code, out, _) = verify(&[key, "--json"]);
     assert_eq!(code, Some(1));
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert!(json.to_string().contains(bad.hash_part()), "{out}");
 
     // Not a narinfo, and JSON.
     std::fs::write(&narinfo, "StorePath: nonsense\n").unwrap();
-    let (code, out, _) = run(&["narinfo", "--json", "--public-key", &corpus.key, text(&narinfo)]);
+    let (code, out, _) = run(&["narinfo", "--json", "--public-key", key, text(&narinfo)]);
     assert_eq!(code, Some(1));
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(json[0]["trusted"], false);
@@ -137,15 +122,9 @@ async fn sync_verify_and_narinfo() {
 
 #[tokio::test]
 async fn sync_shows_a_bar_on_a_terminal() {
-    if !tools() {
-        return;
-    }
-    let folder = folder();
-    let artifacts = [Artifact::new("good-1.0", 0, noise(50_000), &[])];
-    let corpus = Corpus::make(folder.path(), &artifacts);
-    let upstream = Upstream::serve(&corpus.cache).await;
-    let site = Site::new(folder.path(), "lan");
-    let config = config(&site, &upstream.url, &corpus.key, &format!("storePaths: ['{}']", artifacts[0].path));
+    let good = Artifact::sized("good-1.0", 50_000);
+    let Some(scene) = Scene::of(std::slice::from_ref(&good)).await else { return };
+    let config = scene.write(&scene.site("lan"), &wants(&[&good]));
     let command = format!("'{PROGRAM}' sync --config '{}'", text(&config));
     let run = move || Command::new("script").args(["-qec", &command, "/dev/null"]).output().unwrap();
     let output = tokio::task::spawn_blocking(run).await.unwrap();
@@ -157,26 +136,15 @@ async fn sync_shows_a_bar_on_a_terminal() {
 
 #[tokio::test]
 async fn sync_brings_the_channels_of_the_file() {
-    if !tools() {
-        return;
-    }
-    let folder = folder();
-    let good = Artifact::new("good-1.0", 0, noise(50_000), &[]);
-    let bad = Artifact::new("bad-1.0", 0, noise(60_000), &[]);
-    let artifacts = [good, bad];
-    let corpus = Corpus::make(folder.path(), &artifacts);
+    let artifacts = [Artifact::sized("good-1.0", 50_000), Artifact::sized("bad-1.0", 60_000)];
     let [good, bad] = &artifacts;
+    let Some(scene) = Scene::of(&artifacts).await else { return };
+    let corpus = &scene.corpus;
     corpus.list("stable", &[good, bad]);
-    let file = corpus.cache.join(corpus.narinfo(bad).url);
-    let genuine = std::fs::read(&file).unwrap();
-    let mut flipped = genuine.clone();
-    let middle = flipped.len() / 2;
-    flipped[middle] ^= 1;
-    std::fs::write(&file, &flipped).unwrap();
-    let upstream = Upstream::serve(&corpus.cache).await;
-    let site = Site::new(folder.path(), "lan");
-    let more = format!("channels: [{{url: '{}/stable'}}]", upstream.url);
-    let config = config(&site, &upstream.url, &corpus.key, &more);
+    let file = corpus.nar_file(bad);
+    let genuine = flip(&file);
+    let site = scene.site("lan");
+    let config = scene.write(&site, &format!("channels: [{{url: '{}/stable'}}]", scene.upstream.url));
     let sync = async |more: &'static [&'static str]| {
         let path = text(&config).to_owned();
         let sync = move || run(&[&["sync", "--config", &path], more].concat());
@@ -191,7 +159,7 @@ async fn sync_brings_the_channels_of_the_file() {
     for words in ["stable: 1 of 2 listed store paths here and verified", "published 1 artifacts"] {
         assert!(error.contains(words), "{words}: {error}");
     }
-    assert!(site.tree().join(format!("{}.narinfo", good.hash_part())).exists());
+    assert!(site.tree().join(good.narinfo()).exists());
     let (code, _, error) = sync(&["--quiet"]).await;
     assert!(code == Some(1) && told(&error) && !error.contains("stable"), "{error}");
 
@@ -205,6 +173,5 @@ async fn sync_brings_the_channels_of_the_file() {
     let (code, _, error) = sync(&["--quiet"]).await;
     assert_eq!(code, Some(1), "{error}");
     assert!(error.contains("stable: the channel cannot be followed") && error.contains("404"), "{error}");
-    let (code, out, error) = run(&["verify", text(&site.tree()), "--public-key", &corpus.key]);
-    assert_eq!(code, Some(0), "{out}{error}");
+    verified(&site.tree(), &corpus.key);
 }

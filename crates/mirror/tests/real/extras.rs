@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use reqwest::{Client, StatusCode};
 
-use super::support::{BUILD_ID, Built, Mirror, Site, Upstream, client, config, eventually, folder, names};
-use super::support::{run, text, tools};
+use super::support::{
+    BUILD_ID, Built, Mirror, Site, Upstream, client, config, eventually, folder, names, tools,
+};
 
 async fn get(client: &Client, url: String) -> (StatusCode, Vec<u8>) {
     let answer = client.get(url).send().await.unwrap();
@@ -30,9 +31,9 @@ async fn nix_reads_through_a_mirror_what_nix_wrote_beside_artifacts() {
 
     let upstream = Upstream::serve(&cache).await;
     let site = Site::new(folder.path(), "lan");
-    let config = config(&site, &upstream.url, key, &format!("storePaths: ['{app}', '{addressed}']"));
-    let mut mirror = Mirror::run(site, &config);
-    mirror.synced(&client).await;
+    config(&site, &upstream.url, key, &format!("storePaths: ['{app}', '{addressed}']"));
+    let mut mirror = Mirror::run(site);
+    mirror.synced().await;
     let tree = mirror.site.tree();
     // Beside the artifacts without anybody asking: listings, logs, the debug index.
     let there =
@@ -88,9 +89,8 @@ async fn nix_reads_through_a_mirror_what_nix_wrote_beside_artifacts() {
     let put = client.put(format!("{}/{}", mirror.url(), there[0])).body("x").send().await.unwrap();
     assert_eq!(put.status(), 405);
     assert_eq!(mirror.stop(), Some(0), "{}", mirror.log());
-    let (code, out, error) = run(&["verify", text(&tree), "--public-key", key]);
-    assert_eq!(code, Some(0), "{out}{error}");
-    assert!(error.contains("6 files beside them (2 of them logs)"), "{error}");
+    let said = mirror.verified(key);
+    assert!(said.contains("6 files beside them (2 of them logs)"), "{said}");
 }
 
 #[tokio::test]
@@ -110,9 +110,9 @@ async fn realisations_of_two_versions_of_nix_are_had_under_either_spelling() {
         let [file] = &names(&cache.join("realisations"))[..] else { panic!("one realisation") };
         let upstream = Upstream::serve(&cache).await;
         let site = Site::new(folder.path(), "lan");
-        let config = config(&site, &upstream.url, &key, &format!("storePaths: ['{path}']"));
-        let mirror = Mirror::run(site, &config);
-        mirror.synced(&client).await;
+        config(&site, &upstream.url, &key, &format!("storePaths: ['{path}']"));
+        let mirror = Mirror::run(site);
+        mirror.synced().await;
         let original = std::fs::read(cache.join("realisations").join(file)).unwrap();
         let name = file.replace("%21", "!");
         for spelled in [name.replace('!', "%21"), name.clone()] {

@@ -1,13 +1,13 @@
 //! nginx with TLS, whose authority nobody knows.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 
-use super::support::{eventually, free_port, text};
+use super::support::{Running, eventually, free_port, text};
 
 /// The server, ended with the value.
 pub struct Guarded {
-    child: Child,
+    _nginx: Running,
     pub url: String,
     /// The certificate of the authority that vouches for it.
     pub authority: PathBuf,
@@ -43,17 +43,9 @@ impl Guarded {
              ssl_certificate_key {key};\n{server}}}\n}}\n"
         );
         std::fs::write(base.join("nginx.conf"), conf).unwrap();
-        let child = Command::new("nginx").arg("-c").arg(base.join("nginx.conf")).spawn().unwrap();
+        let nginx = Running::start(Command::new("nginx").arg("-c").arg(base.join("nginx.conf")));
         let up = async || std::net::TcpStream::connect(("127.0.0.1", port)).ok().map(drop);
         eventually("nginx listens", up).await;
-        Self { child, url: format!("https://localhost:{port}"), authority }
-    }
-}
-
-impl Drop for Guarded {
-    fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        self.child.wait().unwrap();
+        Self { _nginx: nginx, url: format!("https://localhost:{port}"), authority }
     }
 }

@@ -6,32 +6,17 @@ use std::net::{Ipv6Addr, UdpSocket};
 use futures::future::join_all;
 use granary_nix::Hash;
 
-use super::support::{Artifact, Corpus, Mirror, Site, Upstream, client, config, folder, noise, tools};
-
-/// A mirror of one artifact. `change` is what its configuration says otherwise, `limits` what a shell is told about open files.
-async fn mirror(
-    change: impl FnOnce(String) -> String,
-    limits: &str,
-) -> (Mirror, (tempfile::TempDir, Upstream)) {
-    let folder = folder();
-    let artifacts = [Artifact::new("data-1.0", 0, noise(1000), &[])];
-    let corpus = Corpus::make(folder.path(), &artifacts);
-    let upstream = Upstream::serve(&corpus.cache).await;
-    let site = Site::new(folder.path(), "lan");
-    let config = config(&site, &upstream.url, &corpus.key, &format!("storePaths: ['{}']", artifacts[0].path));
-    fs::write(&config, change(fs::read_to_string(&config).unwrap())).unwrap();
-    let mirror = Mirror::run_below(site, &config, limits);
-    mirror.synced(&client()).await;
-    (mirror, (folder, upstream))
-}
+use super::support::{Artifact, Mirror, Scene, wants};
 
 #[tokio::test]
 async fn every_address_is_answered_in_both_families() {
-    if !tools() {
-        return;
-    }
-    let (mirror, _alive) = mirror(|yaml| yaml.replace("'127.0.0.1:", "'[::]:"), "").await;
-    let Site { http, agent, .. } = mirror.site;
+    let data = Artifact::sized("data-1.0", 1000);
+    let Some(scene) = Scene::of(std::slice::from_ref(&data)).await else { return };
+    let site = scene.site("lan");
+    let (http, agent) = (site.http, site.agent);
+    let listen = format!("listen: {{http: '[::]:{http}', agent: '[::]:{agent}'}}\n{}", wants(&[&data]));
+    let mirror = scene.run_at(site, &listen);
+    mirror.synced().await;
     let mut hosts = vec!["127.0.0.1"];
     if UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
         hosts.push("[::1]");
@@ -39,7 +24,7 @@ async fn every_address_is_answered_in_both_families() {
     for host in hosts {
         for url in [format!("http://{host}:{http}/nix-cache-info"), format!("http://{host}:{agent}/metrics")]
         {
-            assert_eq!(client().get(&url).send().await.unwrap().status(), 200, "{url}");
+            assert_eq!(scene.client.get(&url).send().await.unwrap().status(), 200, "{url}");
         }
     }
 }
@@ -47,10 +32,12 @@ async fn every_address_is_answered_in_both_families() {
 /// nginx keeps files open for the next request, and would keep more than it may have.
 #[tokio::test]
 async fn where_few_files_may_be_open_every_request_is_answered() {
-    if !tools() {
-        return;
-    }
-    let (mirror, _alive) = mirror(|yaml| yaml, "ulimit -Sn 100 && ulimit -Hn 300").await;
+    let data = Artifact::sized("data-1.0", 1000);
+    let Some(scene) = Scene::of(std::slice::from_ref(&data)).await else { return };
+    let site = scene.site("lan");
+    scene.write(&site, &wants(&[&data]));
+    let mirror = Mirror::run_below(site, "ulimit -Sn 100 && ulimit -Hn 300");
+    mirror.synced().await;
     let log = mirror.log();
     assert!(log.contains("nginx takes fewer connections") && !log.contains("RLIMIT_NOFILE"), "{log}");
     let names: Vec<String> = (0..1200_u32)
@@ -59,12 +46,10 @@ async fn where_few_files_may_be_open_every_request_is_answered() {
     for name in &names {
         fs::write(mirror.site.tree().join(name), name).unwrap();
     }
-    let client = client();
     for some in names.chunks(20) {
-        let answers =
-            join_all(some.iter().map(|name| client.get(format!("{}/{name}", mirror.url())).send())).await;
-        for (answer, name) in answers.into_iter().zip(some) {
-            assert_eq!(&answer.unwrap().text().await.unwrap(), name, "{}", mirror.log());
+        let bodies = join_all(some.iter().map(|name| mirror.body(name))).await;
+        for (body, name) in bodies.into_iter().zip(some) {
+            assert_eq!(body.as_deref(), Some(name.as_bytes()), "{}", mirror.log());
         }
     }
     let limits = fs::read_to_string(format!("/proc/{}/limits", mirror.pid())).unwrap();

@@ -5,7 +5,6 @@
 
 mod answers;
 mod carry;
-mod carry_beside;
 mod clients;
 mod commands;
 mod extras;
@@ -19,7 +18,6 @@ mod machine;
 mod narinfos;
 mod proxy;
 mod push;
-mod push_beside;
 mod readonly;
 mod relay;
 mod status;

@@ -2,25 +2,24 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 
+use super::guarded::Guarded;
 use super::support::{
-    Artifact, Corpus, Mirror, Site, Upstream, client, config, eventually, folder, free_port, noise, run,
-    text, tools,
+    Artifact, Mirror, Running, Scene, Site, config, eventually, folder, free_port, run, text, wants,
 };
-use super::tls::Authority;
 
-/// Whether it is there beside the other tools. Fails when it must be.
+/// Whether it is there. Fails when it must be.
 fn tinyproxy() -> bool {
     let there = Command::new("tinyproxy").arg("-v").output().is_ok();
     let required = std::env::var_os("GRANARY_REQUIRE_TOOLS").is_some_and(|value| value == "1");
     assert!(there || !required, "tinyproxy must be installed (GRANARY_REQUIRE_TOOLS=1)");
-    tools() && there
+    there
 }
 
 /// tinyproxy, ended with the value.
 struct Proxy {
-    child: Child,
+    _process: Running,
     log: PathBuf,
     port: u16,
 }
@@ -35,12 +34,12 @@ impl Proxy {
         );
         fs::write(&file, text).unwrap();
         let output = File::create(base.join("proxy.out")).unwrap();
-        let child = Command::new("tinyproxy").args(["-d", "-c"]).arg(&file).stdout(output).spawn().unwrap();
+        let process = Running::start(Command::new("tinyproxy").args(["-d", "-c"]).arg(&file).stdout(output));
         eventually("the proxy listens", async || {
             tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()
         })
         .await;
-        Self { child, log, port }
+        Self { _process: process, log, port }
     }
 
     /// The requests that it was sent, such as `GET http://…` and `CONNECT host:443`.
@@ -51,50 +50,36 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// What is served, and by whom it may be asked.
 struct Network {
     artifacts: [Artifact; 2],
-    corpus: Corpus,
-    upstream: Upstream,
+    scene: Scene,
     proxy: Proxy,
-    folder: tempfile::TempDir,
 }
 
 impl Network {
-    async fn new() -> Self {
-        let folder = folder();
-        let artifacts = ["wanted-1.0", "listed-1.0"].map(|name| Artifact::new(name, 0, noise(100_000), &[]));
-        let corpus = Corpus::make(folder.path(), &artifacts);
-        corpus.list("stable", &[&artifacts[1]]);
-        let upstream = Upstream::serve(&corpus.cache).await;
-        let proxy = Proxy::start(folder.path()).await;
-        Self { artifacts, corpus, upstream, proxy, folder }
+    async fn new() -> Option<Self> {
+        let artifacts = ["wanted-1.0", "listed-1.0"].map(|name| Artifact::sized(name, 100_000));
+        let scene = Scene::of(&artifacts).await.filter(|_| tinyproxy())?;
+        scene.corpus.list("stable", &[&artifacts[1]]);
+        let proxy = Proxy::start(scene.path()).await;
+        Some(Self { artifacts, scene, proxy })
     }
 
     /// A mirror that keeps one artifact, and a channel with the other.
     async fn mirror(&self, name: &str, except: &str) -> Mirror {
-        let site = Site::new(self.folder.path(), name);
+        let [wanted, listed] = &self.artifacts;
         let more = format!(
-            "storePaths: ['{}']\nchannels: [{{url: '{}/stable'}}]\nproxy: {{url: 'http://127.0.0.1:{}', except: [{except}]}}",
-            self.artifacts[0].path, self.upstream.url, self.proxy.port
+            "{}\nchannels: [{{url: '{}/stable'}}]\nproxy: {{url: 'http://127.0.0.1:{}', except: [{except}]}}",
+            wants(&[wanted]),
+            self.scene.upstream.url,
+            self.proxy.port
         );
-        let config = config(&site, &self.upstream.url, &self.corpus.key, &more);
-        let mirror = Mirror::run(site, &config);
-        let client = client();
-        mirror.synced(&client).await;
-        for artifact in &self.artifacts {
-            eventually("both are here", async || {
-                let url = format!("{}/{}", mirror.url(), self.corpus.narinfo(artifact).url);
-                client.head(url).send().await.ok()?.error_for_status().ok()
-            })
-            .await;
+        let mirror = self.scene.run_at(self.scene.site(name), &more);
+        mirror.synced().await;
+        for artifact in [wanted, listed] {
+            let nar = self.scene.corpus.narinfo(artifact).url;
+            eventually("both are here", async || mirror.body(&nar).await).await;
         }
         mirror
     }
@@ -102,66 +87,39 @@ impl Network {
 
 #[tokio::test]
 async fn upstreams_and_channels_are_asked_by_the_proxy_and_what_is_named_is_not() {
-    if !tinyproxy() {
-        return;
-    }
-    let network = Network::new().await;
-    let direct =
-        network.mirror("direct", &format!("'{}'", network.upstream.url.replace("http://", ""))).await;
+    let Some(network) = Network::new().await else { return };
+    let upstream = &network.scene.upstream.url;
+    let direct = network.mirror("direct", &format!("'{}'", upstream.replace("http://", ""))).await;
     assert_eq!(network.proxy.requests(), Vec::<String>::new());
     drop(direct);
 
     let _mirror = network.mirror("inside", "").await;
     let requests = network.proxy.requests();
-    let [wanted, listed] = network.artifacts.each_ref().map(|artifact| network.corpus.narinfo(artifact).url);
+    let [wanted, listed] =
+        network.artifacts.each_ref().map(|artifact| network.scene.corpus.narinfo(artifact).url);
     let list = "stable/store-paths.xz".to_owned();
-    for path in [format!("{}.narinfo", network.artifacts[0].hash_part()), wanted, listed, list] {
-        let request = format!("GET {}/{path} ", network.upstream.url);
+    for path in [network.artifacts[0].narinfo(), wanted, listed, list] {
+        let request = format!("GET {upstream}/{path} ");
         assert!(requests.iter().any(|line| line.starts_with(&request)), "{request}: {requests:?}");
     }
 }
 
 #[tokio::test]
 async fn https_goes_through_the_proxy_unseen() {
-    if !tinyproxy() {
-        return;
-    }
-    let network = Network::new().await;
-    let base = network.folder.path();
-    let authority = Authority::new(base);
-    let (certificate, key) = authority.issue("upstream");
-    let files = (base.join("tls.crt"), base.join("tls.key"));
-    fs::write(&files.0, certificate).unwrap();
-    fs::write(&files.1, key).unwrap();
-    let server = Site::new(base, "server");
+    let Some(network) = Network::new().await else { return };
+    let (scene, wanted) = (&network.scene, wants(&[&network.artifacts[0]]));
+    let served = format!("root {};\n", scene.corpus.cache.display());
+    let upstream = Guarded::serve(scene.path(), &served).await;
     let more = format!(
-        "storePaths: ['{}']\ntls: {{certificate: '{}', key: '{}'}}\nfrontDirectory: '{}'",
-        network.artifacts[0].path,
-        files.0.display(),
-        files.1.display(),
-        base.join("front").display()
+        "{wanted}\nupstreams: [{{url: '{}', publicKeys: ['{}'], caFile: '{}'}}]\nproxy: {{url: 'http://127.0.0.1:{}'}}",
+        upstream.url,
+        scene.corpus.key,
+        upstream.authority.display(),
+        network.proxy.port
     );
-    let secure = free_port();
-    let file = config(&server, &network.upstream.url, &network.corpus.key, &more);
-    let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replace("listen: {", &format!("listen: {{https: '127.0.0.1:{secure}', "))).unwrap();
-    let server = Mirror::run(server, &file);
-    server.synced(&client()).await;
-
-    let site = Site::new(base, "inside");
-    let more = format!(
-        "storePaths: ['{}']\nproxy: {{url: 'http://127.0.0.1:{}'}}",
-        network.artifacts[0].path, network.proxy.port
-    );
-    let file = config(&site, &format!("https://127.0.0.1:{secure}"), &network.corpus.key, &more);
-    let text = fs::read_to_string(&file).unwrap();
-    let trusting =
-        format!("publicKeys: ['{}'], caFile: '{}'", network.corpus.key, authority.bundle().display());
-    fs::write(&file, text.replace(&format!("publicKeys: ['{}']", network.corpus.key), &trusting)).unwrap();
-    let mirror = Mirror::run(site, &file);
-    mirror.synced(&client()).await;
+    scene.synced(&more).await;
     let requests = network.proxy.requests();
-    let connect = format!("CONNECT 127.0.0.1:{secure} ");
+    let connect = format!("CONNECT {} ", upstream.url.replace("https://", ""));
     assert!(!requests.is_empty() && requests.iter().all(|line| line.starts_with(&connect)), "{requests:?}");
 }
 

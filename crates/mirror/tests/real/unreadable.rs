@@ -6,12 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::support::{Scene, eventually, library_and_app, nar_name, wants};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use reqwest::Client;
-
-use super::support::{
-    Artifact, Corpus, Mirror, Site, Upstream, client, config, eventually, folder, noise, run, text, tools,
-};
 
 const BLOCK: u64 = 4096;
 const SIZE: u64 = 64 << 20;
@@ -104,41 +100,27 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// The body, if it comes whole.
-async fn body(client: &Client, url: &str) -> Option<Vec<u8>> {
-    let answer = client.get(url).send().await.ok()?.error_for_status().ok()?;
-    answer.bytes().await.ok().map(|bytes| bytes.to_vec())
-}
-
 #[tokio::test]
 async fn what_nginx_cannot_read_is_looked_at_at_once_and_put_right() {
-    if !tools() {
-        return;
-    }
     for kind in ["nar", "catalog", "listing"] {
-        let (folder, client) = (folder(), client());
-        let library = Artifact::new("library-1.0", 0, noise(1_000_000), &[]);
-        let app = Artifact::new("app-1.0", 0, b"an application".to_vec(), &[&library]);
-        let artifacts = [library, app];
+        let artifacts = library_and_app(1_000_000);
         let [library, app] = &artifacts;
-        let site = Site::new(folder.path(), "lan");
-        let Some(disk) = Disk::mount(&folder.path().join("image"), &site.tree()) else { return };
-        let corpus = Corpus::make(folder.path(), &artifacts);
-        let upstream = Upstream::serve(&corpus.cache).await;
+        let Some(scene) = Scene::of(&artifacts).await else { return };
+        let (corpus, site) = (&scene.corpus, scene.site("lan"));
+        let Some(disk) = Disk::mount(&scene.path().join("image"), &site.tree()) else { return };
         // Nothing finds it by itself for days, or ever.
         let more = format!(
-            "storePaths: ['{}']\nfrontDirectory: '{}'\nscrub: {{enabled: {}}}\nextras: {{listings: Make}}",
-            app.path,
-            site.base.join("front").display(),
+            "{}\n{}\nscrub: {{enabled: {}}}\nextras: {{listings: Make}}",
+            wants(&[app]),
+            site.front_apart(),
             kind == "nar"
         );
-        let path = config(&site, &upstream.url, &corpus.key, &more);
-        let mirror = Mirror::run(site, &path);
-        mirror.synced(&client).await;
+        let mirror = scene.run_at(site, &more);
+        mirror.synced().await;
 
-        let (tree, narinfo) = (mirror.site.tree(), format!("{}.narinfo", library.hash_part()));
+        let (tree, narinfo) = (mirror.site.tree(), library.narinfo());
         let said = fs::read_to_string(tree.join(&narinfo)).unwrap();
-        let nar = said.lines().find_map(|line| line.strip_prefix("URL: ")).unwrap().to_owned();
+        let nar = nar_name(&said);
         let listing = format!("{}.ls", library.hash_part());
         let beside = async || fs::read(tree.join(&listing)).ok();
         let listed = eventually("the listing is made", beside).await;
@@ -148,18 +130,14 @@ async fn what_nginx_cannot_read_is_looked_at_at_once_and_put_right() {
             _ => (tree.join(".granary/catalog").join(&narinfo), &narinfo, said.clone().into_bytes()),
         };
         disk.spoil(&file);
-        let url = format!("{}/{asked}", mirror.url());
-        assert_eq!(body(&client, &url).await, None, "it is not there, and nginx has begun to answer");
-        eventually("it is put right", async || (body(&client, &url).await? == good).then_some(())).await;
+        assert_eq!(mirror.body(asked).await, None, "it is not there, and nginx has begun to answer");
+        eventually("it is put right", async || (mirror.body(asked).await? == good).then_some(())).await;
         let log = mirror.log();
         let told = log.lines().find(|line| line.contains("Input/output error") && line.contains(&**asked));
         assert!(told.is_some() && log.contains("nginx cannot read a file"), "{log}");
-        let metrics = client.get(mirror.agent("/metrics")).send().await.unwrap().text().await.unwrap();
         let line = format!("granary_mirror_scrub_rotten_total{{file=\"{kind}\"}} 1");
-        assert!(metrics.lines().any(|have| have == line), "{line} is not in\n{metrics}");
-        let whole = |report: &super::support::Report| report.artifacts == 2;
-        mirror.until(&client, "everything is here", whole).await;
-        let (code, out, error) = run(&["verify", text(&tree), "--public-key", &corpus.key]);
-        assert_eq!(code, Some(0), "{out}{error}\n{}", mirror.log());
+        mirror.has_metrics(&[&line]).await;
+        mirror.until("everything is here", |report| report.artifacts == 2).await;
+        mirror.verified(&corpus.key);
     }
 }

@@ -3,32 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use super::guarded::Guarded;
-use super::support::{
-    Artifact, Corpus, Mirror, Site, Upstream, client, folder, free_port, noise, run, text, tools,
-};
+use super::support::{Artifact, Mirror, Scene, Site, Upstream, config, free_port, run, text, wants};
 
 /// The configuration of a site with these upstreams, in YAML, and this root.
-fn config(site: &Site, upstreams: &str, root: &str) -> PathBuf {
-    let Site { name, http, agent, .. } = site;
-    let yaml = format!(
-        "name: {name}\ndirectory: {}\nupstreams: [{upstreams}]\nstorePaths: ['{root}']\nsyncSeconds: 1\n\
-         listen: {{http: '127.0.0.1:{http}', agent: '127.0.0.1:{agent}'}}\n",
-        site.tree().display()
-    );
-    let path = site.base.join("config.yaml");
-    std::fs::write(&path, yaml).unwrap();
-    path
+fn written(site: &Site, upstreams: &str, root: &Artifact) -> PathBuf {
+    config(site, "", "", &format!("upstreams: [{upstreams}]\n{}", wants(&[root])))
 }
 
 #[tokio::test]
 async fn it_starts_with_all_upstreams_down_and_recovers_by_itself() {
-    if !tools() {
-        return;
-    }
-    let (folder, client) = (folder(), client());
-    let artifacts = [Artifact::new("app-1.0", 0, noise(100_000), &[])];
-    let corpus = Corpus::make(folder.path(), &artifacts);
-    let [app] = &artifacts;
+    let app = Artifact::sized("app-1.0", 100_000);
+    let Some(scene) = Scene::of(std::slice::from_ref(&app)).await else { return };
+    let corpus = &scene.corpus;
     // Nobody listens at one, and the other's name is nobody's.
     let port = free_port();
     let key = &corpus.key;
@@ -36,25 +22,23 @@ async fn it_starts_with_all_upstreams_down_and_recovers_by_itself() {
         "{{url: 'http://127.0.0.1:{port}', publicKeys: ['{key}']}}, \
          {{url: 'http://cache.invalid', publicKeys: ['{key}'], priority: 50}}"
     );
-    let site = Site::new(folder.path(), "lan");
-    let config = config(&site, &upstreams, &app.path);
-    let mirror = Mirror::run(site, &config);
+    let site = scene.site("lan");
+    written(&site, &upstreams, &app);
+    let mirror = Mirror::run(site);
 
-    let down = mirror.until(&client, "it tells that both are down", |report| {
+    let down = mirror.until("it tells that both are down", |report| {
         report.upstreams.len() == 2 && report.upstreams.iter().all(|upstream| !upstream.ok)
     });
     let report = down.await;
     assert!(report.front_ready, "what is here would be served");
     assert!(!report.policies[0].synced && report.policies[0].catalog_error.is_some(), "{report:?}");
-    let info = client.get(format!("{}/nix-cache-info", mirror.url())).send().await.unwrap();
-    assert_eq!(info.status(), 200);
+    assert_eq!(mirror.status("nix-cache-info").await, 200);
 
     let _upstream = Upstream::serve_at(&corpus.cache, port).await;
-    let report = mirror.synced(&client).await;
+    let report = mirror.synced().await;
     assert_eq!(report.artifacts, 1, "{report:?}");
     assert!(report.upstreams[0].ok, "{report:?}");
-    let good = corpus.nix.substitute("good", &mirror.url(), key, &app.path);
-    assert!(good.status.success(), "{}\n{}", String::from_utf8_lossy(&good.stderr), mirror.log());
+    corpus.substituted("good", &mirror.url(), &app);
 }
 
 /// What nginx serves: a cache, for those who have the token.
@@ -68,22 +52,17 @@ fn before_a_cache(cache: &Path, token: &str, elsewhere: &str) -> String {
 
 #[tokio::test]
 async fn an_upstream_behind_tls_and_a_token_is_read_with_its_authority_and_secret() {
-    if !tools() {
-        return;
-    }
-    let folder = folder();
-    let artifacts = [Artifact::new("app-1.0", 0, noise(100_000), &[])];
-    let [app] = &artifacts;
-    let corpus = Corpus::make(folder.path(), &artifacts);
-    let plain = Upstream::serve(&corpus.cache).await;
-    let upstream = Guarded::serve(folder.path(), &before_a_cache(&corpus.cache, "t0ken", &plain.url)).await;
+    let app = Artifact::sized("app-1.0", 100_000);
+    let Some(scene) = Scene::of(std::slice::from_ref(&app)).await else { return };
+    let (corpus, plain) = (&scene.corpus, &scene.upstream);
+    let upstream = Guarded::serve(scene.path(), &before_a_cache(&corpus.cache, "t0ken", &plain.url)).await;
     let (key, authority) = (&corpus.key, upstream.authority.display());
-    let token = folder.path().join("token");
+    let token = scene.path().join("token");
     std::fs::write(&token, "t0ken\n").unwrap();
     let sync = |name: &str, path: &str, more: &str| {
-        let site = Site::new(folder.path(), name);
+        let site = scene.site(name);
         let url = format!("{}{path}", upstream.url);
-        let config = config(&site, &format!("{{url: '{url}', publicKeys: ['{key}'], {more}}}"), &app.path);
+        let config = written(&site, &format!("{{url: '{url}', publicKeys: ['{key}'], {more}}}"), &app);
         let config = text(&config).to_owned();
         tokio::task::spawn_blocking(move || run(&["sync", "--config", &config]))
     };

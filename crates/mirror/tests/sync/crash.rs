@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use granary_mirror::tree::{Tree, TreeError};
 use granary_nix::{CacheInfo, StorePath};
 
-use super::common::{Cache, Reply, SILENCE, Upstream, job, mirror, source};
-use super::{clean, is_visible};
+use super::clean;
+use super::common::{Cache, Reply, Upstream, job, mirror, source};
+use super::mirrored::Mirrored;
 
 #[tokio::test]
 async fn whatever_a_crash_leaves_the_tree_is_valid_and_is_completed() {
@@ -43,20 +45,27 @@ async fn a_pass_that_is_dropped_leaves_nothing_visible() {
     let mut cache = Cache::new("test-1");
     let base = cache.add_sized("base", &[], 200_000);
     let top = cache.add("top", &[&base]);
-    let upstream = Upstream::of(&cache).await;
-    let artifact = cache.get(&base).clone();
-    upstream.set(&artifact.info.url, Reply::Stall(artifact.file[..100_000].into()));
-    let directory = tempfile::tempdir().unwrap();
-    let (tree, syncer) = mirror(directory.path());
-    let job = job(vec![source(&upstream, &cache.keys(), 40)], &[&top]);
-    let ended = tokio::time::timeout(SILENCE / 2, syncer.pass(&job, &())).await;
-    assert!(ended.is_err(), "the pass waits for the silent upstream");
-    assert!(!is_visible(directory.path(), &base) && !is_visible(directory.path(), &top));
-    assert_eq!(clean(directory.path(), &cache.keys()).artifacts, 0);
-    upstream.set(&artifact.info.url, Reply::Bytes(artifact.file));
-    assert!(syncer.pass(&job, &()).await.is_synced(), "the next pass is not held up by it");
-    assert_eq!(tree.totals().artifacts, 2);
-    clean(directory.path(), &cache.keys());
+    let mut site = Mirrored::of(cache).await;
+    let artifact = site.cache.get(&base).clone();
+    site.upstream.set(&artifact.info.url, Reply::Stall(artifact.file[..100_000].into()));
+    let job = site.job(&[&top]);
+    // The pass waits for the silent upstream, with what it had so far.
+    let half = async {
+        let some = |file: fs::DirEntry| file.metadata().is_ok_and(|data| data.len() > 0);
+        while !fs::read_dir(site.tree.layout().temp()).unwrap().any(|file| file.is_ok_and(some)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        outcome = site.syncer.pass(&job, &()) => panic!("it has ended: {outcome:#?}"),
+        () = half => {}
+    }
+    assert!(!site.is_visible(&base) && !site.is_visible(&top));
+    assert_eq!(site.clean().artifacts, 0);
+    site.upstream.set(&artifact.info.url, Reply::Bytes(artifact.file));
+    assert!(site.syncer.pass(&job, &()).await.is_synced(), "the next pass is not held up by it");
+    assert_eq!(site.tree.totals().artifacts, 2);
+    site.clean();
 }
 
 /// When the program is killed.

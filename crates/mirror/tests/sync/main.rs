@@ -13,6 +13,7 @@ mod fixture;
 mod followed;
 mod hostile;
 mod killed;
+mod mirrored;
 mod misses;
 mod passes;
 mod quirks;

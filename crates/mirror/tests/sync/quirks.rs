@@ -6,8 +6,9 @@ use granary_nix::{Compression, Hash, NarInfo, StorePath};
 use granary_placement::report::RefusalReason;
 
 use super::common::cache::nar;
-use super::common::{Cache, Reply, Upstream, job, mirror, source};
-use super::{clean, is_visible, reason};
+use super::common::{Cache, Reply, Upstream};
+use super::mirrored::Mirrored;
+use super::reason;
 
 /// The narinfo as the upstream has it, with something changed in its text.
 fn serve_as(cache: &mut Cache, upstream: &Upstream, path: &StorePath, change: impl FnOnce(String) -> String) {
@@ -19,16 +20,14 @@ fn serve_as(cache: &mut Cache, upstream: &Upstream, path: &StorePath, change: im
 async fn a_line_with_two_thousand_mirrors_does_no_harm_and_is_not_passed_on() {
     let mut cache = Cache::new("test-1");
     let path = cache.add("a", &[]);
-    let upstream = Upstream::of(&cache).await;
+    let mut site = Mirrored::of(cache).await;
     let urls: Vec<_> = (0..2000).map(|number| format!("https://mirror-{number}.example/cache")).collect();
-    serve_as(&mut cache, &upstream, &path, |text| format!("{text}Mirrors: {}\n", urls.join(" ")));
-    let directory = tempfile::tempdir().unwrap();
-    let (_tree, syncer) = mirror(directory.path());
-    let outcome = syncer.pass(&job(vec![source(&upstream, &cache.keys(), 40)], &[&path]), &()).await;
+    serve_as(&mut site.cache, &site.upstream, &path, |text| format!("{text}Mirrors: {}\n", urls.join(" ")));
+    let outcome = site.pass(&[&path]).await;
     assert!(outcome.is_synced(), "{outcome:#?}");
-    let text = std::fs::read_to_string(directory.path().join(path.hash_part().narinfo_name())).unwrap();
+    let text = std::fs::read_to_string(site.path().join(path.hash_part().narinfo_name())).unwrap();
     assert!(!text.contains("Mirrors"), "{text}");
-    clean(directory.path(), &cache.keys());
+    site.clean();
 }
 
 #[tokio::test]
@@ -50,21 +49,19 @@ async fn without_a_compression_a_file_is_bzip2_and_nothing_else() {
     };
     artifact.file.clone_from(&file);
     cache.sign(&old);
-    let upstream = Upstream::of(&cache).await;
-    serve_as(&mut cache, &upstream, &old, |text| text.replace("Compression: bzip2\n", ""));
-    serve_as(&mut cache, &upstream, &wrong, |text| text.replace("Compression: xz\n", ""));
+    let mut site = Mirrored::of(cache).await;
+    serve_as(&mut site.cache, &site.upstream, &old, |text| text.replace("Compression: bzip2\n", ""));
+    serve_as(&mut site.cache, &site.upstream, &wrong, |text| text.replace("Compression: xz\n", ""));
 
-    let directory = tempfile::tempdir().unwrap();
-    let (_tree, syncer) = mirror(directory.path());
-    let outcome = syncer.pass(&job(vec![source(&upstream, &cache.keys(), 40)], &[&old, &wrong]), &()).await;
+    let outcome = site.pass(&[&old, &wrong]).await;
     // What is published says it, for who would guess otherwise.
-    let text = std::fs::read_to_string(directory.path().join(old.hash_part().narinfo_name())).unwrap();
+    let text = std::fs::read_to_string(site.path().join(old.hash_part().narinfo_name())).unwrap();
     let published = NarInfo::parse(text.as_bytes()).unwrap();
     assert!(text.contains("\nCompression: bzip2\n") && published.url.ends_with(".nar.bz2"), "{text}");
-    assert_eq!(std::fs::read(directory.path().join(&published.url)).unwrap(), file);
+    assert_eq!(std::fs::read(site.path().join(&published.url)).unwrap(), file);
     // Nix 2.8 guesses that this is xz; from 2.26 on every Nix fails on it, and so would a client of ours.
     assert_eq!(reason(&outcome, &wrong), Some(RefusalReason::NarHash), "{outcome:#?}");
     assert!(outcome.refused[0].message.contains("as bzip2"), "{:?}", outcome.refused);
-    assert!(!is_visible(directory.path(), &wrong));
-    assert_eq!(clean(directory.path(), &cache.keys()).artifacts, 1);
+    assert!(!site.is_visible(&wrong));
+    assert_eq!(site.clean().artifacts, 1);
 }

@@ -6,7 +6,8 @@ use granary_fetch::watch::Asked;
 use granary_placement::report::RefusalReason;
 
 use super::common::{Cache, Reply, Upstream, fetcher, job, mirror, source};
-use super::{clean, is_visible};
+use super::is_visible;
+use super::mirrored::Mirrored;
 
 fn asks_for(status: u16, seconds: u64) -> Reply {
     Reply::RetryAfter(status, seconds.to_string())
@@ -16,20 +17,18 @@ fn asks_for(status: u16, seconds: u64) -> Reply {
 async fn a_short_wait_is_waited_for() {
     let mut cache = Cache::new("test-1");
     let path = cache.add("a", &[]);
-    let upstream = Upstream::of(&cache).await;
-    let names = [path.hash_part().narinfo_name(), cache.get(&path).info.url.clone()];
+    let mut site = Mirrored::of(cache).await;
+    let names = [path.hash_part().narinfo_name(), site.cache.get(&path).info.url.clone()];
     for (name, reply) in names.iter().zip([asks_for(429, 2), asks_for(503, 1)]) {
-        upstream.set(name, Reply::Then(vec![reply], Box::new(Reply::Bytes(upstream.bytes(name)))));
+        site.upstream.set(name, Reply::Then(vec![reply], Box::new(Reply::Bytes(site.upstream.bytes(name)))));
     }
-    let directory = tempfile::tempdir().unwrap();
-    let (_tree, syncer) = mirror(directory.path());
     let start = Instant::now();
-    let outcome = syncer.pass(&job(vec![source(&upstream, &cache.keys(), 40)], &[&path]), &()).await;
+    let outcome = site.pass(&[&path]).await;
     assert!(outcome.is_synced(), "{outcome:#?}");
     // A narinfo after two seconds, then its NAR after one: the back-off alone would take a fifth of a second.
     assert!(start.elapsed() >= Duration::from_secs(3), "{:?}", start.elapsed());
-    assert_eq!(upstream.take_asked().len(), 4);
-    clean(directory.path(), &cache.keys());
+    assert_eq!(site.upstream.take_asked().len(), 4);
+    site.clean();
 }
 
 #[tokio::test]

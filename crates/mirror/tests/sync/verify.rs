@@ -6,12 +6,11 @@ use std::path::Path;
 use granary_mirror::verify::{Finding, verify_tree};
 use granary_nix::{PublicKeys, StorePath};
 
-use super::clean;
-use super::common::{Cache, Upstream, job, mirror, source};
+use super::common::Cache;
+use super::mirrored::Mirrored;
 
 struct Good {
-    directory: tempfile::TempDir,
-    cache: Cache,
+    site: Mirrored,
     base: StorePath,
     top: StorePath,
 }
@@ -22,18 +21,13 @@ impl Good {
         let mut cache = Cache::new("test-1");
         let base = cache.add("base", &[]);
         let top = cache.add("top", &[&base]);
-        let upstream = Upstream::of(&cache).await;
-        let directory = tempfile::tempdir().unwrap();
-        let (_tree, syncer) = mirror(directory.path());
-        assert!(
-            syncer.pass(&job(vec![source(&upstream, &cache.keys(), 40)], &[&top]), &()).await.is_synced()
-        );
-        clean(directory.path(), &cache.keys());
-        Self { directory, cache, base, top }
+        let site = Mirrored::synced(cache, &[&top]).await;
+        site.clean();
+        Self { site, base, top }
     }
 
     fn path(&self) -> &Path {
-        self.directory.path()
+        self.site.path()
     }
 
     fn narinfo(&self, path: &StorePath) -> std::path::PathBuf {
@@ -41,13 +35,13 @@ impl Good {
     }
 
     fn nar(&mut self, path: &StorePath) -> std::path::PathBuf {
-        let url = self.cache.get(path).info.url.clone();
+        let url = self.site.cache.get(path).info.url.clone();
         self.path().join(url)
     }
 
     /// The faults as pairs of file and kind.
     fn faults(&self) -> Vec<(String, &'static str)> {
-        let faults = verify_tree(self.path(), &self.cache.keys()).unwrap().faults;
+        let faults = verify_tree(self.path(), &self.site.cache.keys()).unwrap().faults;
         faults.into_iter().map(|Finding { path, kind, message: _ }| (path, kind.as_str())).collect()
     }
 
@@ -116,7 +110,7 @@ async fn files_that_are_not_whole_or_do_not_belong() {
     fs::write(good.path().join(half), "half").unwrap();
     fs::write(good.path().join("note.txt"), "hello").unwrap();
     assert_eq!(good.faults(), [(half.to_owned(), "half-written")]);
-    let notes = verify_tree(good.path(), &good.cache.keys()).unwrap().notes;
+    let notes = verify_tree(good.path(), &good.site.cache.keys()).unwrap().notes;
     assert_eq!(notes.iter().map(|note| note.path.as_str()).collect::<Vec<_>>(), ["note.txt"]);
     fs::remove_file(good.path().join(half)).unwrap();
     fs::write(good.path().join("nix-cache-info"), "StoreDir: /gnu/store\n").unwrap();
@@ -131,7 +125,7 @@ async fn keys_that_are_not_these() {
     assert_eq!(kinds, ["untrusted-key"; 4]);
     let json = serde_json::to_value(&check).unwrap();
     assert_eq!(json["faults"][0]["kind"], "untrusted-key");
-    let nowhere = verify_tree(&good.path().join("nowhere"), &good.cache.keys()).unwrap_err();
+    let nowhere = verify_tree(&good.path().join("nowhere"), &good.site.cache.keys()).unwrap_err();
     assert!(nowhere.to_string().contains("nowhere"), "{nowhere}");
 }
 

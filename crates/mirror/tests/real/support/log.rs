@@ -10,12 +10,17 @@ pub fn lines(log: &str) -> Vec<Value> {
     log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// The only line that says what became of an artifact.
-pub fn line_of<'l>(lines: &'l [Value], path: &str) -> &'l Value {
+/// The lines that say what became of an artifact.
+pub fn lines_of<'l>(lines: &'l [Value], path: &str) -> Vec<&'l Value> {
     let of = |line: &&Value| {
         line["path"] == *path && (line["message"] == "published" || line["message"] == "refused")
     };
-    let told: Vec<_> = lines.iter().filter(of).collect();
+    lines.iter().filter(of).collect()
+}
+
+/// The only line that says what became of an artifact.
+pub fn line_of<'l>(lines: &'l [Value], path: &str) -> &'l Value {
+    let told = lines_of(lines, path);
     assert_eq!(told.len(), 1, "{path}: {told:?}");
     assert!(told[0]["seconds"].as_f64().is_some_and(|seconds| (0.0..600.0).contains(&seconds)), "{told:?}");
     assert!(told[0]["source"].is_string(), "{told:?}");

@@ -1,125 +1,57 @@
 //! Running mirrors.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
 use granary_placement::report::Report;
-use granary_placement::{CompiledMap, Mirror as MapMirror, MirrorMap, MirrorState, Policy};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use reqwest::{Client, Response, StatusCode};
 
-use super::{eventually, free_port};
-
-/// Where one mirror is and listens.
-pub struct Site {
-    pub name: String,
-    pub base: PathBuf,
-    pub http: u16,
-    pub agent: u16,
-}
-
-impl Site {
-    pub fn new(base: &Path, name: &str) -> Self {
-        let base = base.join(name);
-        std::fs::create_dir_all(&base).unwrap();
-        Self { name: name.into(), base, http: free_port(), agent: free_port() }
-    }
-
-    pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.http)
-    }
-
-    pub fn tree(&self) -> PathBuf {
-        self.base.join("tree")
-    }
-}
-
-/// A configuration for the site; `more` is YAML that follows.
-pub fn config(site: &Site, upstream: &str, key: &str, more: &str) -> PathBuf {
-    let Site { name, http, agent, .. } = site;
-    let yaml = format!(
-        "name: {name}\ndirectory: {}\nupstreams: [{{url: '{upstream}', publicKeys: ['{key}']}}]\n\
-         listen: {{http: '127.0.0.1:{http}', agent: '127.0.0.1:{agent}'}}\nsyncSeconds: 1\n{more}\n",
-        site.tree().display()
-    );
-    let path = site.base.join("config.yaml");
-    std::fs::write(&path, yaml).unwrap();
-    path
-}
-
-/// A map of these mirrors, all of them serving and selected by one policy with these roots.
-pub fn map_of(epoch: u64, sites: &[&Site], target: u8, roots: &[&str]) -> CompiledMap {
-    let mirror = |site: &&Site| MapMirror {
-        name: site.name.parse().unwrap(),
-        disk: None,
-        node: None,
-        region: None,
-        zone: None,
-        organization: None,
-        weight: 1,
-        url: Some(site.url()),
-        internal_url: site.url(),
-        state: MirrorState::Serving,
-    };
-    let policy = Policy {
-        name: "test".into(),
-        mirrors: sites.iter().map(|site| site.name.parse().unwrap()).collect(),
-        target,
-        spread: vec![],
-        store_paths: roots.iter().map(|&root| root.to_owned()).collect(),
-        channels: vec![],
-        retention: None,
-    };
-    CompiledMap::build(MirrorMap {
-        epoch,
-        namespace: "granary".into(),
-        mirrors: sites.iter().map(mirror).collect(),
-        policies: vec![policy],
-        table_hash: String::new(),
-    })
-    .unwrap()
-}
+use super::log::lines_of;
+use super::{Artifact, Site, client, eventually, header, in_time, lines, nar_name, verified};
 
 /// `granary-mirror run`, ended with the value.
 pub struct Mirror {
     child: Child,
     log: PathBuf,
+    client: Client,
     pub site: Site,
 }
 
 impl Mirror {
-    pub fn run(site: Site, config: &Path) -> Self {
-        Self::run_with(site, config, &[])
+    /// Starts it with the configuration that was written for the site.
+    pub fn run(site: Site) -> Self {
+        Self::run_with(site, &[])
     }
 
     /// With these variables in its environment.
-    pub fn run_with(site: Site, config: &Path, variables: &[(&str, &str)]) -> Self {
+    pub fn run_with(site: Site, variables: &[(&str, &str)]) -> Self {
         let log = site.base.join("log");
         let child = Command::new(env!("CARGO_BIN_EXE_granary-mirror"))
             .args(["run", "--config"])
-            .arg(config)
+            .arg(site.config())
             .envs(variables.iter().copied())
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        Self { child, log, site }
+        Self { child, log, client: client(), site }
     }
 
     /// Below a shell that was told this about its limits, and without the right to raise them.
-    pub fn run_below(site: Site, config: &Path, limits: &str) -> Self {
+    pub fn run_below(site: Site, limits: &str) -> Self {
         let log = site.base.join("log");
-        let limits = if limits.is_empty() { "true" } else { limits };
         let script =
             format!("{limits} && exec setpriv --bounding-set -sys_resource --inh-caps -sys_resource \"$@\"");
         let child = Command::new("sh")
             .args(["-c", &script, "sh", env!("CARGO_BIN_EXE_granary-mirror"), "run", "--config"])
-            .arg(config)
+            .arg(site.config())
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        Self { child, log, site }
+        Self { child, log, client: client(), site }
     }
 
     pub fn url(&self) -> String {
@@ -130,34 +62,100 @@ impl Mirror {
         format!("http://127.0.0.1:{}{path}", self.site.agent)
     }
 
-    pub async fn report(&self, client: &reqwest::Client) -> Option<Report> {
-        let answer = client.get(self.agent("/granary/v1/report")).send().await.ok()?;
+    /// What nginx answers for this path.
+    pub async fn get(&self, path: &str) -> Response {
+        self.try_get(path).await.unwrap()
+    }
+
+    /// The same, where it may not be there.
+    pub async fn try_get(&self, path: &str) -> reqwest::Result<Response> {
+        self.client.get(format!("{}/{path}", self.url())).send().await
+    }
+
+    pub async fn status(&self, path: &str) -> StatusCode {
+        self.get(path).await.status()
+    }
+
+    /// What is answered with success and comes whole.
+    pub async fn body(&self, path: &str) -> Option<Vec<u8>> {
+        let answer = self.try_get(path).await.ok()?.error_for_status().ok()?;
+        Some(answer.bytes().await.ok()?.to_vec())
+    }
+
+    /// Where the artifact's NAR is, as its narinfo says here.
+    pub async fn nar_name(&self, artifact: &Artifact) -> String {
+        let narinfo = self.get(&artifact.narinfo()).await.error_for_status().unwrap();
+        nar_name(&narinfo.text().await.unwrap())
+    }
+
+    pub async fn metrics(&self) -> String {
+        self.client.get(self.agent("/metrics")).send().await.unwrap().text().await.unwrap()
+    }
+
+    /// All of these lines are among the metrics.
+    pub async fn has_metrics(&self, lines: &[&str]) {
+        let metrics = self.metrics().await;
+        for line in lines {
+            assert!(metrics.lines().any(|have| have == *line), "{line} is not in\n{metrics}");
+        }
+    }
+
+    /// The tree is a valid cache; what `verify` says of it.
+    pub fn verified(&self, key: &str) -> String {
+        verified(&self.site.tree(), key)
+    }
+
+    pub async fn report(&self) -> Option<Report> {
+        let answer = self.client.get(self.agent("/granary/v1/report")).send().await.ok()?;
         Report::from_json(&answer.bytes().await.ok()?).ok()
     }
 
     /// Waits until the report is what is wanted and nginx answers.
-    pub async fn until(
-        &self,
-        client: &reqwest::Client,
-        what: &str,
-        mut wanted: impl FnMut(&Report) -> bool,
-    ) -> Report {
-        let found = eventually(what, async || {
-            let report = self.report(client).await?;
-            let health = client.get(format!("{}/granary/v1/healthz", self.url())).send().await.ok()?;
+    pub async fn until(&self, what: &str, mut wanted: impl FnMut(&Report) -> bool) -> Report {
+        let found = in_time(async || {
+            let report = self.report().await?;
+            let health = self.try_get("granary/v1/healthz").await.ok()?;
             (wanted(&report) && health.status().is_success()).then_some(report)
         });
-        if let Ok(report) = tokio::time::timeout(Duration::from_secs(50), found).await {
-            return report;
+        match found.await {
+            Some(report) => report,
+            None => panic!("{what}: {:?}", self.report().await),
         }
-        panic!("{what}: {:?}\n{}", self.report(client).await, self.log())
     }
 
-    pub async fn synced(&self, client: &reqwest::Client) -> Report {
+    /// Waits until it names another place for this artifact: nginx hears of the entries after the report says that all is here.
+    pub async fn names(&self, artifact: &Artifact, other: &str) {
+        eventually("the other mirror is named", async || {
+            let answer = self.try_get(&artifact.narinfo()).await.ok()?;
+            header(&answer, "link").contains(other).then_some(())
+        })
+        .await;
+    }
+
+    pub async fn synced(&self) -> Report {
         let synced = |report: &Report| {
             !report.policies.is_empty() && report.policies.iter().all(|policy| policy.synced)
         };
-        self.until(client, "synced", synced).await
+        self.until("synced", synced).await
+    }
+
+    /// Waits until it says that it can serve.
+    pub async fn ready(&self) {
+        eventually("ready", async || {
+            let answer = self.client.get(self.agent("/readyz")).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+    }
+
+    /// The lines of its log, which is JSON, once they say what became of each of these: what is seen from outside comes a
+    /// moment before the line.
+    pub async fn lines_about(&self, paths: &[&str]) -> Vec<serde_json::Value> {
+        eventually("each has a line in the log", async || {
+            let lines = lines(&self.log());
+            paths.iter().all(|path| !lines_of(&lines, path).is_empty()).then_some(lines)
+        })
+        .await
     }
 
     pub fn log(&self) -> String {

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use granary_nix::{Hash, NarInfo};
 
-use super::Version;
+use super::{Artifact, Version, succeeded};
 
 /// The real Nix with a home and a configuration of its own.
 pub struct Nix {
@@ -71,6 +71,12 @@ impl Nix {
     pub fn read(&self, name: &str, path: &str) -> Vec<u8> {
         std::fs::read(format!("{}{path}", self.base.join(name).display())).unwrap()
     }
+
+    /// The artifact is in such a store, with its content.
+    pub fn has(&self, store: &str, artifact: &Artifact) {
+        let content = self.read(store, &format!("{}/content", artifact.path));
+        assert!(content == artifact.content, "{} is damaged", artifact.path);
+    }
 }
 
 /// A cache that Nix made and signed.
@@ -81,31 +87,6 @@ pub struct Corpus {
     pub secret: PathBuf,
     pub key: String,
     pub nix: Nix,
-}
-
-/// A store path to be made: one file with `content`, and references to others.
-#[derive(Clone)]
-pub struct Artifact {
-    pub path: String,
-    pub content: Vec<u8>,
-    pub references: Vec<String>,
-}
-
-impl Artifact {
-    pub fn new(name: &str, seed: u64, content: Vec<u8>, references: &[&Self]) -> Self {
-        let digest = Hash::of(format!("{name}-{seed}").as_bytes()).to_nix32();
-        let path = format!("/nix/store/{}-{name}", &digest[..32]);
-        Self { path, content, references: references.iter().map(|other| other.path.clone()).collect() }
-    }
-
-    pub fn hash_part(&self) -> &str {
-        &self.path[11..43]
-    }
-}
-
-/// Bytes that no compression makes smaller.
-pub fn noise(length: usize) -> Vec<u8> {
-    (0_u64..).flat_map(|block| *Hash::of(&block.to_le_bytes()).as_bytes()).take(length).collect()
 }
 
 impl Corpus {
@@ -188,18 +169,29 @@ impl Corpus {
 
     /// The narinfo that Nix wrote.
     pub fn narinfo(&self, artifact: &Artifact) -> NarInfo {
-        let file = self.cache.join(format!("{}.narinfo", artifact.hash_part()));
+        let file = self.cache.join(artifact.narinfo());
         NarInfo::parse(&std::fs::read(file).unwrap()).unwrap()
+    }
+
+    /// Its NAR file.
+    pub fn nar_file(&self, artifact: &Artifact) -> PathBuf {
+        self.cache.join(self.narinfo(artifact).url)
     }
 
     /// The bytes of its NAR file.
     pub fn nar(&self, artifact: &Artifact) -> Vec<u8> {
-        std::fs::read(self.cache.join(self.narinfo(artifact).url)).unwrap()
+        std::fs::read(self.nar_file(artifact)).unwrap()
+    }
+
+    /// Nix gets the artifact from this cache into the empty store `store`, with signatures checked, and it is right.
+    pub fn substituted(&self, store: &str, url: &str, artifact: &Artifact) {
+        succeeded(&self.nix.substitute(store, url, &self.key, &artifact.path));
+        self.nix.has(store, artifact);
     }
 }
 
 fn good(command: &mut Command) -> Output {
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    succeeded(&output);
     output
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::artifacts::{BUILD_ID, debug, debug_listing, derivation, file_listing, member};
 use super::{MAKE, MIRROR, Scene, listing_name};
 use crate::common::cache::xz;
-use crate::common::{Cache, Reply};
+use crate::common::{Cache, PATIENCE, Reply};
 
 const HASH: &str = "6c5822e05bbaef8c8ee3fe052b4a182496365912ca2925db92a8aa7afb072e60";
 
@@ -141,7 +141,7 @@ async fn the_background_comes_to_what_was_there_before_asks_once_a_round_and_tri
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), patience).await.unwrap();
+    tokio::time::timeout(PATIENCE, patience).await.unwrap();
     stop.cancel();
     task.await.unwrap();
     let asked = scene.asked();

@@ -22,9 +22,10 @@ async fn an_upstream_has_no_more_requests_at_once_than_it_may() {
     let mut cache = Cache::new("test-1");
     let paths: Vec<StorePath> = (0..12).map(|number| cache.add(&format!("p{number}"), &[])).collect();
     let paths: Vec<&StorePath> = paths.iter().collect();
-    for (connections, expected) in [(Some(2), 2), (Some(1), 1), (None, 12)] {
+    // Long enough for others to come meanwhile, where they may.
+    for (connections, expected, think) in [(Some(2), 2, 100), (Some(1), 1, 10), (None, 12, 500)] {
         let upstream = Upstream::of(&cache).await;
-        upstream.think(Duration::from_millis(30));
+        upstream.think(Duration::from_millis(think));
         let directory = tempfile::tempdir().unwrap();
         let syncer = syncer(&directory, Limits::default());
         let access = Access { connections, ..Access::default() };

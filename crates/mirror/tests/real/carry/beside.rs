@@ -4,8 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::support::{BUILD_ID, Builder, Built, Mirror, Site, Version, client, config, folder, names, run};
-use super::support::{text, tools};
+use crate::support::{
+    BUILD_ID, Builder, Built, Mirror, Site, Version, config, folder, names, run, text, tools, verified,
+};
 
 /// Nix reads logs and content-addressed derivations from a directory that is a cache, in this version.
 fn is_read_by(version: Version, folder: &Path, built: &Built, stick: &Path) {
@@ -64,8 +65,7 @@ async fn what_goes_with_artifacts_is_carried_and_nix_reads_it_at_the_site() {
     let entry: serde_json::Value = serde_json::from_slice(&fs::read(stick.join(&index)).unwrap()).unwrap();
     assert!(stick.join("debuginfo").join(entry["archive"].as_str().unwrap()).is_file());
     let is_clean = || {
-        let (code, out, error) = run(&["verify", text(&stick), "--public-key", key]);
-        assert_eq!(code, Some(0), "{out}{error}");
+        let error = verified(&stick, key);
         assert!(!error.contains("note:"), "{error}");
     };
     is_clean();
@@ -99,8 +99,8 @@ async fn what_goes_with_artifacts_is_carried_and_nix_reads_it_at_the_site() {
         assert_eq!(fs::read(tree.join(&name)).unwrap(), fs::read(stick.join(&name)).unwrap(), "{name}");
     }
     assert_eq!((names(&tree.join("log")), names(&tree.join("realisations"))), (logs, realisations));
-    let mut mirror = Mirror::run(site, &config);
-    mirror.synced(&client()).await;
+    let mut mirror = Mirror::run(site);
+    mirror.synced().await;
     let log = built.builder.good(&["log", "--store", &mirror.url(), app]);
     assert!(log.contains("built with debug information"), "{log}");
     let store = folder.path().join("client");
