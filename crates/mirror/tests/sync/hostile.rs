@@ -218,8 +218,26 @@ fn bomb(compression: Compression) -> Vec<u8> {
             encoder.write_all(&zeros).unwrap();
             encoder.finish().unwrap();
         }
+        Compression::Compress => file = compress_bomb(),
         Compression::None => file = zeros,
         other => panic!("how is {other} made?"),
+    }
+    file
+}
+
+/// A byte, and codes of which each stands for the one before and one more: two gigabytes in all.
+fn compress_bomb() -> Vec<u8> {
+    let (mut file, mut bits, mut held) = (vec![0x1f, 0x9d, 0x90], 0_u64, 0);
+    for code in [0].into_iter().chain(257..1 << 16) {
+        // A code is defined by the one that follows it, and from 512 on there is one bit more.
+        let width = (u64::BITS - u64::leading_zeros(code)).max(9);
+        bits |= code << held;
+        held += width;
+        while held >= 8 {
+            file.push((bits & 0xff) as u8);
+            bits >>= 8;
+            held -= 8;
+        }
     }
     file
 }
