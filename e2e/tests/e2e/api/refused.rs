@@ -47,9 +47,31 @@ fn upstream(url: &str) -> Value {
     json!({"url": url, "publicKeys": [KEY]})
 }
 
+/// A mirror with this change of its spec.
+fn spec(name: &str, change: &Value, words: &'static str) -> Bad {
+    Bad { object: mirror(name, &json!({"spec": change})), words }
+}
+
+/// About the way to the upstreams.
+fn ways() -> [Bad; 4] {
+    [
+        spec("proxy-scheme", &json!({"proxy": {"url": "https://proxy:3128"}}), "not the URL of a proxy"),
+        spec("proxy-password", &json!({"proxy": {"url": "http://u:p@proxy:3128"}}), "not the URL of a proxy"),
+        spec(
+            "proxy-except",
+            &json!({"proxy": {"url": "http://proxy:3128", "except": ["http://minio"]}}),
+            "not a host: write names such as minio.example.edu",
+        ),
+        spec(
+            "authorities",
+            &json!({"upstreams": [{"url": "https://a", "publicKeys": [KEY], "caConfigMapRef": {"name": "a", "key": "../b"}}]}),
+            "not a key of a ConfigMap",
+        ),
+    ]
+}
+
 pub fn mirrors() -> Vec<Bad> {
-    let spec =
-        |name: &str, change: Value, words| Bad { object: mirror(name, &json!({"spec": change})), words };
+    let spec = |name: &str, change: Value, words| spec(name, &change, words);
     let host_path = |name, path: &str| {
         spec(
             name,
@@ -69,7 +91,7 @@ pub fn mirrors() -> Vec<Bad> {
         spec(name, json!({"upstreams": upstreams}), words)
     };
     let name = |name: &str, words| Bad { object: mirror(name, &json!({})), words };
-    vec![
+    let more = vec![
         spec(
             "two-protocols",
             json!({"serving": {"hostPort": 443, "tls": {"secretName": "cert", "hostPort": 443}}}),
@@ -80,18 +102,6 @@ pub fn mirrors() -> Vec<Bad> {
             "proxies",
             json!({"serving": {"clients": {"trustedProxies": ["proxy"]}}}),
             "not an address or a network: write for example",
-        ),
-        spec("proxy-scheme", json!({"proxy": {"url": "https://proxy:3128"}}), "not the URL of a proxy"),
-        spec("proxy-password", json!({"proxy": {"url": "http://u:p@proxy:3128"}}), "not the URL of a proxy"),
-        spec(
-            "proxy-except",
-            json!({"proxy": {"url": "http://proxy:3128", "except": ["http://minio"]}}),
-            "not a host: write names such as minio.example.edu",
-        ),
-        spec(
-            "authorities",
-            json!({"upstreams": [{"url": "https://a", "publicKeys": [KEY], "caConfigMapRef": {"name": "a", "key": "../b"}}]}),
-            "not a key of a ConfigMap",
         ),
         spec(
             "connections",
@@ -150,7 +160,8 @@ pub fn mirrors() -> Vec<Bad> {
         name("north.a", "the name becomes part of the names of Services"),
         name("2north", "the name becomes part of the names of Services"),
         name(&"n".repeat(41), "use at most 40 lower case letters"),
-    ]
+    ];
+    ways().into_iter().chain(more).collect()
 }
 
 pub fn policies() -> Vec<Bad> {
