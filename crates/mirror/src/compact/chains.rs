@@ -77,6 +77,12 @@ impl Chains {
         std::iter::successors(head, next)
     }
 
+    /// Whether there are no entries.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+
     /// Bytes that it has allocated.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {

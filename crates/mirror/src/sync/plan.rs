@@ -202,9 +202,12 @@ mod tests {
         learn(&mut graph, &mut closure, &path('b'), &[]);
         learn(&mut graph, &mut closure, &path('a'), &[path('b')]);
         learn(&mut graph, &mut closure, &path('c'), &[named('b', 'z')]);
+        learn(&mut graph, &mut closure, &path('d'), &[named('b', 'y')]);
         let blamed = blame(&graph, &closure, &order(&graph, &closure));
-        assert_eq!(blamed.len(), 1);
-        let expected = Blame { culprit: named('b', 'z'), reason: RefusalReason::WrongPath };
-        assert_eq!(blamed.get(&graph.node_of(&path('c').hash_part()).unwrap()), Some(&expected));
+        assert_eq!(blamed.len(), 2);
+        for (referrer, culprit) in [('c', named('b', 'z')), ('d', named('b', 'y'))] {
+            let expected = Blame { culprit, reason: RefusalReason::WrongPath };
+            assert_eq!(blamed.get(&graph.node_of(&path(referrer).hash_part()).unwrap()), Some(&expected));
+        }
     }
 }

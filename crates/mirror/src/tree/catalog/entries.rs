@@ -261,6 +261,11 @@ mod tests {
             catalog.remove(&hash(number));
         }
         assert!([1, 2, 3, 4, 9].iter().all(|name| found(&catalog, *name).is_none()));
-        assert!(catalog.contents.is_empty() && !catalog.has(&hash(0)) && catalog.hashes().next().is_none());
+        assert!(
+            catalog.names.is_empty()
+                && catalog.contents.is_empty()
+                && !catalog.has(&hash(0))
+                && catalog.hashes().next().is_none()
+        );
     }
 }
