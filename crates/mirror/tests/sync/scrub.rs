@@ -28,6 +28,8 @@ const FAST: Rules = Rules { period: Duration::from_millis(10), bandwidth: 1 << 3
 #[derive(Default)]
 struct Seen {
     rotten: Mutex<Vec<(&'static str, bool)>>,
+    /// How many artifacts were read.
+    reads: AtomicU32,
     standing: Mutex<Option<Standing>>,
     stop: CancellationToken,
     /// How often everything is to be read.
@@ -46,7 +48,9 @@ impl Watcher for Seen {
         *last = Some(standing.clone());
     }
 
-    fn read(&self, _bytes: u64) {}
+    fn read(&self, _bytes: u64) {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+    }
 
     fn rotten(&self, kind: &'static str, missing: bool) {
         self.rotten.lock().unwrap().push((kind, missing));
@@ -400,7 +404,9 @@ async fn a_suspect_is_looked_at_before_its_turn_and_without_a_scrub() {
         let stop = seen.stop.clone();
         let found = async {
             // The first is due at once; nothing else is for hours.
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            while scrubs && seen.reads.load(Ordering::Relaxed) == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             fs::write(&nar, "rotten").unwrap();
             tokio::time::sleep(Duration::from_millis(200)).await;
             assert!(seen.rotten.lock().unwrap().is_empty());
@@ -425,34 +431,23 @@ async fn a_suspect_is_looked_at_before_its_turn_and_without_a_scrub() {
     }
 }
 
-/// Counts what is read.
-#[derive(Default)]
-struct Reads(AtomicU32);
-
-impl Watcher for Reads {
-    fn standing(&self, _: &Standing) {}
-
-    fn read(&self, _: u64) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn rotten(&self, _: &'static str, _: bool) {}
-}
-
 #[tokio::test]
 async fn a_single_artifact_is_read_once_in_a_period() {
     let site = Site::new().await;
     site.tree.forget(&site.app.hash_part());
     let rules = Rules { period: Duration::from_hours(24), bandwidth: 1 << 30 };
-    let (reads, stop) = (Reads::default(), CancellationToken::new());
+    let seen = Seen { rounds: Mutex::new(9), ..Seen::default() };
     let scrubber = Scrubber::open(Arc::clone(&site.tree), &site.cache.keys(), rules);
     let waited = async {
+        while seen.reads.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         // Far more than one reading takes.
         tokio::time::sleep(Duration::from_secs(1)).await;
-        stop.cancel();
+        seen.stop.cancel();
     };
-    tokio::join!(scrubber.run(&reads, stop.clone()), waited);
-    assert_eq!(reads.0.into_inner(), 1);
+    tokio::join!(scrubber.run(&seen, seen.stop.clone()), waited);
+    assert_eq!(seen.reads.into_inner(), 1);
 }
 
 #[tokio::test]
