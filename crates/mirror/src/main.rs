@@ -2,10 +2,12 @@
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::thread::available_parallelism;
 
 use clap::Parser as _;
-use granary_mirror::cli::{Cli, LogFormat};
+use granary_mirror::cli::{Cli, Command, LogFormat};
 use granary_mirror::{commands, open_files};
+use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -23,7 +25,7 @@ fn main() -> ExitCode {
     open_files::raise();
     // An error here says only that one was installed before, which would be this one.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = match runtime(&cli.command) {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("granary-mirror: cannot start threads: {error}");
@@ -37,4 +39,14 @@ fn main() -> ExitCode {
         eprintln!("granary-mirror: {error}");
         ExitCode::FAILURE
     })
+}
+
+/// The threads that do everything but decoding and waiting for the disk. A sync has them for moving bytes alone: the fewer, the
+/// less they get in the way of the decoders, which have a thread for each core.
+fn runtime(command: &Command) -> std::io::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    if let Command::Sync(_) = command {
+        builder.worker_threads(available_parallelism().map_or(1, usize::from).div_ceil(2));
+    }
+    builder.enable_all().build()
 }

@@ -78,14 +78,35 @@ fn measure(
     for round in 0..ROUNDS {
         println!("  {name}, round {} of {ROUNDS}", round + 1);
         rounds.bound.push(measure::run(Command::new(programs.example("decode_bound")).arg(&cache))?);
-        let folder = super::empty(&scratch.join("granary"))?;
-        rounds.granary.push(granary(corpus, programs, &upstream, &folder)?);
+        let folder = |side: &str| super::empty(&scratch.join(format!("{side}-{name}-{round}")));
+        let tree = folder("granary")?;
+        rounds.granary.push(granary(corpus, programs, &upstream, &tree)?);
+        free(&tree)?;
         for (target, costs) in targets.iter().zip(&mut rounds.nix_copy) {
-            costs.push(nix_copy(corpus, &upstream, target, &super::empty(&scratch.join("nix-copy"))?)?);
+            let copy = folder(&format!("nix-copy-{target}"))?;
+            costs.push(nix_copy(corpus, &upstream, target, &copy)?);
+            free(&copy)?;
         }
-        rounds.curl.push(curl(&cache, &upstream, &super::empty(&scratch.join("curl"))?)?);
+        let files = folder("curl")?;
+        rounds.curl.push(curl(&cache, &upstream, &files)?);
+        free(&files)?;
     }
     Ok(rounds)
+}
+
+/// Frees the space of what a round wrote. The files themselves stay until everything is measured: for each new one ext4 passes
+/// over all that were removed in the last minute, and the next round would pay for that.
+fn free(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            free(&entry.path())?;
+        } else if kind.is_file() {
+            fs::File::create(entry.path()).with_context(|| format!("cannot cut {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The cost with the median time of each kind.

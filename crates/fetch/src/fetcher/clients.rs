@@ -12,6 +12,10 @@ use reqwest::{Certificate, Client, Response, header, redirect};
 use crate::access::hosts::Way;
 use crate::access::{Proxy, Reach};
 
+/// Connections to one host that are kept for the next requests, at most. hyper keeps with each the buffer of its last read, of
+/// up to 400 KiB.
+const IDLE: usize = 16;
+
 /// What clients have in common.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Terms {
@@ -78,6 +82,7 @@ fn build(terms: &Terms, within: Option<Reach>) -> Result<Client, reqwest::Error>
         .redirect(redirect::Policy::none())
         .referer(false)
         .connect_timeout(*connect)
+        .pool_max_idle_per_host(IDLE)
         .no_proxy();
     if let Some(silence) = silence {
         builder = builder.read_timeout(*silence);

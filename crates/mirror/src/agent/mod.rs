@@ -4,6 +4,7 @@ mod activity;
 mod certificate;
 mod channels;
 mod checked;
+mod connections;
 mod disk;
 pub mod extras;
 mod front;
@@ -31,7 +32,7 @@ use granary_fetch::{Fetcher, FetcherError, WebClient};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info};
+use tracing::info;
 
 use crate::channels::{Channels, Followed};
 use crate::config::{Config, Wanted};
@@ -174,12 +175,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     });
     tasks.spawn(beside::keep(keeper, Pace::default(), random(), stop.clone()));
     drop(waiting);
-    let server = server::serve(listener, Arc::new(shared), stop.clone());
-    tasks.spawn(async move {
-        if let Err(error) = server.await {
-            error!(%error, "the agent's port is lost");
-        }
-    });
+    tasks.spawn(server::serve(listener, Arc::new(shared), stop.clone()));
     work::work(&config, &syncer, Wishes { map, followed }, &watcher, &upkeep, &wakes.passes, &stop).await;
     tasks.close();
     if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {

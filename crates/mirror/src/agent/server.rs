@@ -1,6 +1,5 @@
 //! The agent's own HTTP: report, health, metrics, and misses for nginx.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +14,7 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::connections;
 use super::extras::Extras;
 use super::heart::Heart;
 use super::misses::{HOP, Misses, unavailable};
@@ -82,13 +82,8 @@ impl Shared {
 }
 
 /// Answers until `stop`, and then lets answers that have begun end.
-pub(super) async fn serve(
-    listener: TcpListener,
-    shared: Arc<Shared>,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
-    let service = router(shared).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await
+pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+    connections::serve(listener, router(shared), stop.cancelled_owned()).await;
 }
 
 /// Answers on this listener's port while the directory is read, until what is returned is dropped: that the process is
@@ -103,12 +98,7 @@ pub(super) fn while_opening(listener: &TcpListener) -> std::io::Result<DropGuard
         // As nginx says of an agent that is away.
         .route("/granary/v1/narinfo/{hash}", get(async || (StatusCode::NOT_FOUND, NOT_KNOWN)))
         .fallback(async || unavailable("the directory is being read; try again\n"));
-    let server = axum::serve(listener, router).with_graceful_shutdown(opened.clone().cancelled_owned());
-    tokio::spawn(async move {
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the agent's port is lost");
-        }
-    });
+    tokio::spawn(connections::serve(listener, router, opened.clone().cancelled_owned()));
     Ok(opened.drop_guard())
 }
 
