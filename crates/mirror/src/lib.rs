@@ -20,6 +20,7 @@ pub mod front;
 mod journal;
 #[cfg(test)]
 mod killed;
+mod lately;
 pub mod listen;
 pub mod map;
 pub mod metrics;

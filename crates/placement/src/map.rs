@@ -167,6 +167,23 @@ impl TopologyKey {
 }
 
 impl Mirror {
+    /// A joining mirror of which nothing else is known: what an entry without its optional fields is read as.
+    #[must_use]
+    pub fn new(name: MirrorName, internal_url: impl Into<String>) -> Self {
+        Self {
+            name,
+            disk: None,
+            node: None,
+            region: None,
+            zone: None,
+            organization: None,
+            weight: DEFAULT_WEIGHT,
+            url: None,
+            internal_url: internal_url.into(),
+            state: MirrorState::Joining,
+        }
+    }
+
     /// The mirror's domain of this kind. One without the label is in no domain: what is not known proves no spread.
     #[must_use]
     pub fn domain(&self, key: TopologyKey) -> Option<&str> {
@@ -231,6 +248,13 @@ pub(crate) mod tests {
             policies: vec![policy("one"), policy("two")],
             table_hash: String::new(),
         }
+    }
+
+    #[test]
+    fn a_new_mirror_is_what_an_entry_says_that_leaves_the_rest_out() {
+        let entry = r#"{"name": "a", "internalUrl": "http://a", "state": "joining"}"#;
+        let read: Mirror = serde_json::from_str(entry).unwrap();
+        assert_eq!(Mirror::new("a".parse().unwrap(), "http://a"), read);
     }
 
     #[test]

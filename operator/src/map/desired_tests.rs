@@ -34,18 +34,7 @@ pub(crate) fn policy(name: &str, spec: &str) -> ReplicationPolicy {
 }
 
 pub(crate) fn mirror(name: &str) -> Mirror {
-    Mirror {
-        name: name.parse().unwrap(),
-        disk: None,
-        node: None,
-        region: None,
-        zone: None,
-        organization: None,
-        weight: 1,
-        url: None,
-        internal_url: format!("http://{name}.ns.svc:80"),
-        state: MirrorState::Joining,
-    }
+    Mirror::new(name.parse().unwrap(), format!("http://{name}.ns.svc:80"))
 }
 
 const ROOT: &str = "/nix/store/00000000000000000000000000000000-a";

@@ -103,7 +103,8 @@ fn free(folder: &Path) -> Result<()> {
         if kind.is_dir() {
             free(&entry.path())?;
         } else if kind.is_file() {
-            fs::File::create(entry.path()).with_context(|| format!("cannot cut {}", entry.path().display()))?;
+            fs::File::create(entry.path())
+                .with_context(|| format!("cannot cut {}", entry.path().display()))?;
         }
     }
     Ok(())

@@ -5,7 +5,6 @@
 //! answer is 503 with `Retry-After`: a client that takes a 404 for the truth would remember it.
 
 mod flights;
-mod recent;
 mod respond;
 
 use std::sync::Arc;
@@ -24,16 +23,20 @@ use tokio::time::timeout;
 use super::misses::HOP;
 use super::server::Shared;
 use crate::extras::{Asked, Checked, Found, Keeper};
+use crate::lately::Lately;
 use crate::map::Current;
 use crate::metrics::ExtraAnswer;
 use crate::sync::trust_of;
 use flights::{Flights, Landed, Served};
-use recent::Recent;
 
 /// How long a client waits. The file is had even when it goes.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long it may take to have a file.
 const LONGEST: Duration = Duration::from_mins(5);
+/// How long nobody is asked again for a file that nobody had. Short: a realisation comes to be when something is built.
+const ABSENT: Duration = Duration::from_secs(30);
+/// Names of such files that are remembered.
+const MOST_ABSENT: usize = 4096;
 /// Other mirrors that are asked for one file.
 const MOST_MIRRORS: usize = 3;
 
@@ -46,7 +49,8 @@ pub struct Extras {
     /// What counts from any upstream: a mirror has no key of its own.
     trust: Arc<Trust>,
     flights: Flights,
-    absent: Recent,
+    /// Files that nobody had a moment ago: a client that asks again and again does not become as many questions.
+    absent: Lately<String>,
 }
 
 /// The agent's own path for all of them; nginx asks there.
@@ -67,7 +71,7 @@ impl Extras {
     #[must_use]
     pub fn new(keeper: Arc<Keeper>, own: MirrorName, map: Current) -> Arc<Self> {
         let trust = Arc::new(trust_of(keeper.upstreams()));
-        let (flights, absent) = (Flights::default(), Recent::default());
+        let (flights, absent) = (Flights::default(), Lately::new(ABSENT, MOST_ABSENT));
         Arc::new(Self { keeper, own, map, trust, flights, absent })
     }
 
@@ -108,7 +112,7 @@ impl Extras {
         let find = async move {
             let landed = timeout(LONGEST, this.find(&extra)).await.unwrap_or(Landed::Unknown);
             if matches!(landed, Landed::Absent) {
-                this.absent.add(&extra.file_name(), Instant::now());
+                this.absent.add(extra.file_name(), Instant::now());
             }
             landed
         };

@@ -75,7 +75,7 @@ impl Channels {
 
     async fn record(&self, refused: Vec<(HashPart, Refusal)>, watcher: &dyn Watcher) {
         let write = move |tree: &crate::tree::Tree| {
-            refused.iter().try_for_each(|(hash, refusal)| tree.put_in_quarantine(hash, refusal))
+            tree.put_in_quarantine(refused.iter().map(|(hash, refusal)| (hash, refusal)))
         };
         if let Some(Err(error)) = self.blocking(watcher, write).await {
             tracing::error!(%error, "cannot write the quarantine");

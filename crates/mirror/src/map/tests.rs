@@ -5,22 +5,16 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
+use granary_placement::{Mirror, MirrorState};
 use http::{HeaderMap, StatusCode, header};
 
 use super::*;
 
 fn json(namespace: &str, epoch: u64, url: &str) -> Vec<u8> {
-    let mirror = granary_placement::Mirror {
-        name: "north-0".parse().unwrap(),
-        disk: None,
-        node: None,
-        region: None,
-        zone: None,
-        organization: None,
-        weight: 1,
+    let mirror = Mirror {
         url: Some(url.into()),
-        internal_url: "http://north-0:80".into(),
-        state: granary_placement::MirrorState::Serving,
+        state: MirrorState::Serving,
+        ..Mirror::new("north-0".parse().unwrap(), "http://north-0:80")
     };
     let map = MirrorMap {
         epoch,

@@ -75,7 +75,7 @@ impl Refusals {
         // Nobody waits for a record.
         tokio::task::spawn_blocking(move || {
             let gone = leaving.map_or(Ok(()), |leaving| tree.take_from_quarantine(&leaving));
-            if let Err(error) = gone.and_then(|()| tree.put_in_quarantine(&hash, &refusal)) {
+            if let Err(error) = gone.and_then(|()| tree.put_in_quarantine([(&hash, &refusal)])) {
                 tracing::error!(%error, "cannot write the quarantine");
             }
         });

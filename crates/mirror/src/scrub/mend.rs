@@ -55,9 +55,7 @@ pub(super) fn mend(tree: &Tree, hash: Option<&HashPart>, rot: &Rot) -> Result<Me
     let aside = tree.set_aside(hash)?;
     let Fault { reason, message } = fault.clone();
     let refusal = Refusal { store_path, reason, message, source: "this disk".into() };
-    for hash in &aside {
-        tree.put_in_quarantine(hash, &refusal)?;
-    }
+    tree.put_in_quarantine(aside.iter().map(|hash| (hash, &refusal)))?;
     Ok(Mended::SetAside(aside))
 }
 

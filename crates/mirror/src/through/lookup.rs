@@ -10,8 +10,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::race::{self, Found, Verdict, race};
-use super::recent::{Absent, Recent};
+use super::recent::Recent;
 use super::{Through, lock, refusal};
+use crate::lately::Lately;
 use crate::metrics::LookupResult;
 use crate::refusals::Origin;
 use crate::tree::{CatalogEntry, canonical, nar_hash_of};
@@ -23,6 +24,10 @@ const BACKGROUND: usize = 32;
 /// How long a narinfo for a client waits until the upstreams are asked for it, before the client is told to come again. With the time that
 /// they have for the answer it is less than nginx waits for the agent: nobody is told by nginx that nothing answers.
 const QUEUED: Duration = Duration::from_secs(10);
+/// How long "not there" is remembered. Clients remember it for an hour; this only takes the edge off many who ask at once.
+const ABSENT: Duration = Duration::from_secs(10);
+/// Absent artifacts that are remembered.
+const MOST_ABSENT: usize = 1 << 14;
 /// Narinfos that are waited for at once.
 const MOST_RUNNING: usize = 4096;
 
@@ -58,7 +63,7 @@ struct Question {
 #[derive(Debug)]
 pub(super) struct Lookups {
     recent: Mutex<Recent>,
-    absent: Mutex<Absent>,
+    absent: Lately<HashPart>,
     running: Mutex<HashMap<HashPart, Question>>,
     slots: Semaphore,
     background: Semaphore,
@@ -68,7 +73,7 @@ impl Default for Lookups {
     fn default() -> Self {
         Self {
             recent: Mutex::default(),
-            absent: Mutex::default(),
+            absent: Lately::new(ABSENT, MOST_ABSENT),
             running: Mutex::default(),
             slots: Semaphore::new(AT_ONCE),
             background: Semaphore::new(BACKGROUND),
@@ -132,7 +137,7 @@ impl Through {
         if let Some(found) = lookups.recent(hash) {
             return Verdict::Found(found);
         }
-        if lock(&lookups.absent).has(hash, Instant::now()) {
+        if lookups.absent.has(hash, Instant::now()) {
             return Verdict::Absent;
         }
         let Some(mut answer) = self.running(hash, asker) else {
@@ -192,7 +197,7 @@ impl Through {
                 shared.refusals.accept(hash, Origin::NarInfo);
                 lock(&shared.lookups.recent).insert(*hash, found.clone());
             }
-            Verdict::Absent => lock(&shared.lookups.absent).insert(*hash, Instant::now()),
+            Verdict::Absent => shared.lookups.absent.add(*hash, Instant::now()),
             Verdict::Unknown(why) => {
                 tracing::info!(artifact = %hash, %why, "no narinfo, and no certain absence");
             }

@@ -8,7 +8,6 @@
 //! * [`reclaim`]: who leaves when there is no room.
 //! * [`access`]: when clients last had what.
 //! * [`upkeep`]: what has to be done from time to time.
-//! * [`bench`]: NAR files that were wrong, which are not asked for again for a while.
 //!
 //! A narinfo that a client asks for is answered as soon as it is verified, from memory. Meanwhile the narinfos of its
 //! closure are fetched, breadth first, as the client will ask for them; then all of them are put into the catalog,
@@ -17,7 +16,6 @@
 //! reference, clients are served, and nothing is kept.
 
 mod access;
-mod bench;
 mod closure;
 mod flight;
 mod keep;
@@ -37,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::PullThrough;
+use crate::lately::Lately;
 use crate::metrics::ThroughMetrics;
 use crate::refusals::Refusals;
 use crate::tree::{CatalogEntry, Tree};
@@ -49,6 +48,11 @@ pub use lookup::Answer;
 const SILENCE: Duration = Duration::from_secs(5);
 /// Longest time to connect for a narinfo.
 const CONNECT: Duration = Duration::from_secs(3);
+
+/// How long an upstream is not asked again for a NAR file that was wrong: it may have put it right by then.
+const WRONG: Duration = Duration::from_mins(10);
+/// Such files that are remembered.
+const MOST_WRONG: usize = 1024;
 
 /// Who is told of what is done.
 #[derive(Clone, Debug)]
@@ -75,7 +79,8 @@ struct Shared {
     lookups: lookup::Lookups,
     closures: closure::Closures,
     flights: flight::Flights,
-    bench: bench::Bench,
+    /// URLs of NAR files that were wrong, which are not asked for again for a while.
+    wrong: Lately<String>,
     space: keep::Space,
     accesses: access::Accesses,
     wants: Arc<Wants>,
@@ -117,7 +122,7 @@ impl Through {
             lookups: lookup::Lookups::default(),
             closures: closure::Closures::default(),
             flights: flight::Flights::default(),
-            bench: bench::Bench::default(),
+            wrong: Lately::new(WRONG, MOST_WRONG),
             space: keep::Space::new(settings.max_size),
             metrics: told.metrics,
             refusals: told.refusals,

@@ -1,7 +1,6 @@
-//! A bounded memory of what was found, or found not to be there, a moment ago.
+//! A bounded memory of narinfos that were found a moment ago.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
 use granary_nix::{Hash, HashPart};
 
@@ -11,10 +10,6 @@ use super::race::Found;
 const HALF: usize = 4096;
 /// Bytes of them, about, in each half.
 const HALF_BYTES: usize = 8 << 20;
-/// How long "not there" is remembered. Clients remember it for an hour; this only takes the edge off many who ask at once.
-const ABSENT: Duration = Duration::from_secs(10);
-/// Absent artifacts that are remembered.
-const MOST_ABSENT: usize = 1 << 14;
 
 /// Narinfos by their artifact, the newest and those used lately: two halves, of which the older is dropped when the younger
 /// is full.
@@ -58,26 +53,6 @@ fn weight(found: &Found) -> usize {
     1000 + references + found.info.sigs.len() * 120
 }
 
-/// Artifacts that no upstream has.
-#[derive(Debug, Default)]
-pub(super) struct Absent(HashMap<HashPart, Instant>);
-
-impl Absent {
-    pub(super) fn insert(&mut self, hash: HashPart, now: Instant) {
-        if self.0.len() >= MOST_ABSENT {
-            self.0.retain(|_, since| now.saturating_duration_since(*since) < ABSENT);
-        }
-        if self.0.len() >= MOST_ABSENT {
-            self.0.clear();
-        }
-        self.0.insert(hash, now);
-    }
-
-    pub(super) fn has(&self, hash: &HashPart, now: Instant) -> bool {
-        self.0.get(hash).is_some_and(|since| now.saturating_duration_since(*since) < ABSENT)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -118,16 +93,5 @@ mod tests {
             recent.insert(hash(number), found(number, 500));
         }
         assert!(recent.young.len() < HALF / 2, "{}", recent.young.len());
-    }
-
-    #[test]
-    fn absence_is_forgotten_soon_and_bounded() {
-        let (mut absent, start) = (Absent::default(), Instant::now());
-        absent.insert(hash(0), start);
-        assert!(absent.has(&hash(0), start) && !absent.has(&hash(0), start + ABSENT));
-        for number in 0..2 * MOST_ABSENT {
-            absent.insert(hash(number), start);
-        }
-        assert!(absent.0.len() <= MOST_ABSENT);
     }
 }

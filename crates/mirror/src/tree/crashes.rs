@@ -130,7 +130,7 @@ impl History {
             self.put_extras(&tree)?;
         }
         for hash in self.published.iter().chain(&self.refused) {
-            tree.put_in_quarantine(hash, &refusal(hash))?;
+            tree.put_in_quarantine([(hash, &refusal(hash))])?;
         }
         tree.prune_quarantine(|hash| self.refused.contains(hash))?;
         tree.prune_catalog(&self.wanted)?;

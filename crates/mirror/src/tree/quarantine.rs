@@ -9,7 +9,11 @@ use granary_placement::report::Refusal;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Tree, TreeError, disk};
+use super::durable::{rename, sync_all, sync_directory};
+use super::{TempFile, Tree, TreeError, disk};
+
+/// Records that are written and synced at once.
+const AT_ONCE: usize = 1024;
 
 /// One refused artifact, as `.granary/quarantine/<hash part>.json` has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,16 +27,36 @@ pub struct Record {
 }
 
 impl Tree {
-    /// Records a refusal. A record of the same artifact and reason stays as it is.
-    pub fn put_in_quarantine(&self, hash: &HashPart, refusal: &Refusal) -> Result<(), TreeError> {
-        if self.quarantined(hash).is_some_and(|record| record.refusal.reason == refusal.reason) {
-            return Ok(());
+    /// Records refusals, with few syncs however many they are. A record of the same artifact and reason stays as it is.
+    pub fn put_in_quarantine<'r>(
+        &self,
+        refused: impl IntoIterator<Item = (&'r HashPart, &'r Refusal)>,
+    ) -> Result<(), TreeError> {
+        let mut new = refused.into_iter().filter(|(hash, refusal)| {
+            self.quarantined(hash).is_none_or(|record| record.refusal.reason != refusal.reason)
+        });
+        loop {
+            let some: Vec<_> = new.by_ref().take(AT_ONCE).collect();
+            if some.is_empty() {
+                return Ok(());
+            }
+            let temps: Vec<TempFile> = some
+                .iter()
+                .map(|(hash, refusal)| self.write_record(hash, refusal))
+                .collect::<Result<_, _>>()?;
+            sync_all(&temps)?;
+            for (temp, (hash, _)) in temps.into_iter().zip(some) {
+                rename(temp, &self.layout.quarantine_record(hash))?;
+            }
+            sync_directory(&self.layout.quarantine())?;
         }
+    }
+
+    fn write_record(&self, hash: &HashPart, refusal: &Refusal) -> Result<TempFile, TreeError> {
         let record = Record { refusal: refusal.clone(), since: Timestamp::now() };
-        let path = self.layout.quarantine_record(hash);
         let json = serde_json::to_vec_pretty(&record)
-            .map_err(|error| TreeError::io("write", &path)(error.into()))?;
-        self.scratch.write(&path, &json)
+            .map_err(|error| TreeError::io("write", &self.layout.quarantine_record(hash))(error.into()))?;
+        self.scratch.put(&json)
     }
 
     /// The record of an artifact, if it is refused.
@@ -66,5 +90,39 @@ fn remove(record: &Path) -> Result<(), TreeError> {
     match disk::remove(record) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(TreeError::io("remove", record)(error)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use granary_nix::{CacheInfo, Hash};
+    use granary_placement::report::RefusalReason;
+
+    use super::super::disk::power;
+    use super::*;
+
+    #[test]
+    fn many_records_cost_few_syncs_and_one_that_stands_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = Tree::open(directory.path(), &CacheInfo::default()).unwrap();
+        let refused: Vec<(HashPart, Refusal)> = (0..100_u8)
+            .map(|number| {
+                let hash: HashPart = Hash::of(&[number]).to_nix32()[..32].parse().unwrap();
+                let (store_path, source) = (format!("/nix/store/{hash}-a"), String::new());
+                let (reason, message) = (RefusalReason::NarHash, "wrong".into());
+                (hash, Refusal { store_path, reason, message, source })
+            })
+            .collect();
+        let put = || tree.put_in_quarantine(refused.iter().map(|(hash, refusal)| (hash, refusal)));
+        let (result, off) = power::run(usize::MAX, put);
+        result.unwrap();
+        // A file is written in two steps and named in one; its content is synced in one where there is none for all.
+        assert!(off.steps() <= 4 * refused.len() + 1, "{} steps", off.steps());
+        let record = tree.quarantined(&refused[7].0).unwrap();
+        assert_eq!(record.refusal, refused[7].1);
+        let (result, off) = power::run(usize::MAX, put);
+        result.unwrap();
+        assert_eq!(off.steps(), 0, "they stand");
+        assert_eq!(tree.quarantined(&refused[7].0).unwrap().since, record.since);
     }
 }

@@ -40,16 +40,8 @@ fn one(map: granary_mirror::map::Current, upstream: Source) -> Misses {
 
 fn map(holder: &str) -> CompiledMap {
     let mirror = |name: &str, url: &str| Mirror {
-        name: name.parse().unwrap(),
-        disk: None,
-        node: None,
-        region: None,
-        zone: None,
-        organization: None,
-        weight: 1,
-        url: None,
-        internal_url: url.into(),
         state: MirrorState::Serving,
+        ..Mirror::new(name.parse().unwrap(), url)
     };
     let names = ["a-0", "b-0"];
     let policy = Policy {

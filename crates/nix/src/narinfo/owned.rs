@@ -125,41 +125,40 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::narinfo::SAMPLE;
     use crate::testing;
 
-    const CANONICAL: &str = "\
-StorePath: /nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60
-URL: nar/x.nar.xz
-Compression: xz
-FileHash: sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s
-FileSize: 114980
-NarHash: sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s
-NarSize: 464152
-References: 00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60 7gx4kiv5m0i7d7qkixq2cwzbr10lvxwc-glibc-2.27
-Deriver: 10dx1q4ivjb115y3h90mipaaz533nr0d-net-tools-1.60.drv
+    /// What the sample refers to.
+    const NET_TOOLS: &str = "00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60";
+    const GLIBC: &str = "7gx4kiv5m0i7d7qkixq2cwzbr10lvxwc-glibc-2.27";
+
+    /// The sample as it is written, with the fields that it lacks.
+    fn canonical() -> String {
+        let sorted = SAMPLE.replace(&format!("{GLIBC} {NET_TOOLS}"), &format!("{NET_TOOLS} {GLIBC}"));
+        let more = "\
 System: x86_64-linux
 CA: fixed:r:sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s
 ";
+        sorted + more
+    }
 
     #[test]
     fn canonical_text_stays_as_it_is() {
-        assert_eq!(NarInfo::parse(CANONICAL.as_bytes()).unwrap().to_text(), CANONICAL);
+        let text = canonical();
+        assert_eq!(NarInfo::parse(text.as_bytes()).unwrap().to_text(), text);
     }
 
     #[test]
     fn other_spellings_become_canonical() {
-        let (a, b) = (
-            "00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60",
-            "7gx4kiv5m0i7d7qkixq2cwzbr10lvxwc-glibc-2.27",
-        );
-        let text = CANONICAL.replace(&format!("{a} {b}"), &format!("{b}  {a} {b}"));
+        let sorted = format!("{NET_TOOLS} {GLIBC}");
+        let text = canonical().replace(&sorted, &format!("{GLIBC}  {sorted}"));
         let text = text.replace(
             "NarHash: sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s",
             "NarHash: sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
         );
         let mut lines: Vec<_> = text.split_inclusive('\n').collect();
         lines.reverse();
-        assert_eq!(NarInfo::parse(lines.concat().as_bytes()).unwrap().to_text(), CANONICAL);
+        assert_eq!(NarInfo::parse(lines.concat().as_bytes()).unwrap().to_text(), canonical());
     }
 
     #[test]
@@ -181,7 +180,7 @@ NarSize: 1
 
     #[test]
     fn the_fingerprint_has_full_sorted_paths() {
-        let info = NarInfo::parse(CANONICAL.as_bytes()).unwrap();
+        let info = NarInfo::parse(canonical().as_bytes()).unwrap();
         assert_eq!(
             info.fingerprint(),
             "1;/nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60;\

@@ -77,7 +77,7 @@ impl Through {
         (events, wrong): (&mpsc::Sender<Event>, &AtomicU32),
     ) -> Result<Obtained, Fault> {
         let url = narinfo::nar_url(&info, source)?;
-        if self.0.bench.has(url.as_str(), Instant::now()) {
+        if self.0.wrong.has(url.as_str(), Instant::now()) {
             return Err(Fault::new(RefusalReason::UpstreamUnreachable, "it gave wrong bytes a moment ago"));
         }
         let file = file_for(&self.0.tree, source, &info).await?;
@@ -116,7 +116,7 @@ impl Through {
                 if !fault.is_transient() && fault.reason != RefusalReason::NotFound {
                     let path = &info.store_path;
                     tracing::warn!(%path, source = %source.url, reason = %fault.reason, %fault, "a source gives bad bytes");
-                    self.0.bench.add(url.as_str(), Instant::now());
+                    self.0.wrong.add(url.to_string(), Instant::now());
                     wrong.fetch_add(1, Ordering::Relaxed);
                 }
                 // A disk that is full must not stay so for what cannot be completed on it.

@@ -71,16 +71,9 @@ pub fn wants(artifacts: &[&Artifact]) -> String {
 /// A map of these mirrors, all of them serving and selected by one policy with these roots.
 pub fn map_of(epoch: u64, sites: &[&Site], target: u8, roots: &[&str]) -> CompiledMap {
     let mirror = |site: &&Site| MapMirror {
-        name: site.name.parse().unwrap(),
-        disk: None,
-        node: None,
-        region: None,
-        zone: None,
-        organization: None,
-        weight: 1,
         url: Some(site.url()),
-        internal_url: site.url(),
         state: MirrorState::Serving,
+        ..MapMirror::new(site.name.parse().unwrap(), site.url())
     };
     let policy = Policy {
         name: "test".into(),

@@ -3,16 +3,20 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use granary_mirror::scrub::Suspect;
 use granary_mirror::sync::{Job, Roots, Syncer};
 use granary_nix::StorePath;
 use granary_placement::report::RefusalReason;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::super::clean;
 use super::super::common::{Cache, fetcher};
 use super::super::scrub::look_at;
 use super::Site;
+use super::told::Told;
 
 /// An application that is listed, and a library that is not.
 struct Scene {
@@ -88,4 +92,30 @@ async fn what_rotted_while_the_mirror_was_stopped_is_brought_again_without_a_scr
     }
     scene.site.open();
     scene.brought_again().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rotted_under_something_listed_is_brought_again_when_the_round_is_woken() {
+    let mut cache = Cache::new("test-1");
+    let base = cache.add("base", &[]);
+    let app = cache.add("app", &[&base]);
+    let mut site = Site::new(cache, 1).await;
+    site.list("1", &[&app]);
+    assert!(site.round().await.complete.is_some());
+    let url = site.cache.get(&base).info.url.clone();
+    let nar = site.path().join(url);
+    let (wake, stop) = (Notify::new(), CancellationToken::new());
+    let (channels, told) = (site.channels.as_ref().unwrap(), Told::default());
+    let run = channels.run(Duration::from_hours(1), true, &told, &wake, &stop);
+    let rot = async {
+        let tree = site.tree.as_ref().unwrap();
+        told.ended.notified().await;
+        fs::remove_file(&nar).unwrap();
+        tree.forget(&base.hash_part());
+        wake.notify_one();
+        told.ended.notified().await;
+        stop.cancel();
+    };
+    tokio::time::timeout(Duration::from_mins(1), async { tokio::join!(run, rot) }).await.unwrap();
+    assert!(nar.exists() && site.holds(&base) && site.holds(&app));
 }

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use granary_nix::{Compression, Hash, served_nar_name};
 
 use super::*;
+use crate::common::Reply;
 
 /// Packs the NAR of an artifact anew, as an upstream does that changes how it compresses: the name of its file before.
 fn repack(site: &mut Site, path: &StorePath) -> String {

@@ -1,22 +1,10 @@
 use super::*;
+use crate::narinfo::SAMPLE;
 
-/// An artifact of cache.nixos.org, shortened to what is tested here.
-const GOOD: &str = "\
-StorePath: /nix/store/00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60
-URL: nar/x.nar.xz
-Compression: xz
-FileHash: sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s
-FileSize: 114980
-NarHash: sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s
-NarSize: 464152
-References: 7gx4kiv5m0i7d7qkixq2cwzbr10lvxwc-glibc-2.27 00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60
-Deriver: 10dx1q4ivjb115y3h90mipaaz533nr0d-net-tools-1.60.drv
-";
-
-/// The good text with the line of `field` replaced (or removed, when `line` is empty).
+/// The sample with the line of `field` replaced (or removed, when `line` is empty).
 fn with(field: &str, line: &str) -> String {
     let prefix = format!("{field}:");
-    let lines = GOOD.split_inclusive('\n').map(|old| if old.starts_with(&prefix) { line } else { old });
+    let lines = SAMPLE.split_inclusive('\n').map(|old| if old.starts_with(&prefix) { line } else { old });
     lines.collect()
 }
 
@@ -26,8 +14,8 @@ fn error(text: &str) -> String {
 
 #[test]
 fn fields_are_borrowed_as_they_stand() {
-    let view = NarInfoView::parse(GOOD.as_bytes()).unwrap();
-    assert_eq!(view.text, GOOD.as_bytes());
+    let view = NarInfoView::parse(SAMPLE.as_bytes()).unwrap();
+    assert_eq!(view.text, SAMPLE.as_bytes());
     assert_eq!(view.store_path, "00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60");
     assert_eq!((view.url, view.compression), ("nar/x.nar.xz", Compression::Xz));
     assert_eq!((view.file_size, view.nar_size), (Some(114_980), 464_152));
@@ -59,7 +47,7 @@ fn what_may_be_absent() {
 #[test]
 fn what_must_be_there() {
     for field in ["StorePath", "URL", "NarHash", "NarSize"] {
-        let lines = GOOD.lines().count() - 1;
+        let lines = SAMPLE.lines().count() - 1;
         assert_eq!(error(&with(field, "")), format!("{field} is missing in {lines} lines"));
     }
     assert_eq!(error(""), "StorePath is missing in 0 lines");
@@ -68,10 +56,10 @@ fn what_must_be_there() {
 
 #[test]
 fn repeated_fields_are_refused() {
-    for line in GOOD.split_inclusive('\n') {
-        let text = format!("{GOOD}{line}");
+    for line in SAMPLE.split_inclusive('\n') {
+        let text = format!("{SAMPLE}{line}");
         let (field, _) = line.split_once(':').unwrap();
-        let first = GOOD.lines().position(|l| l.starts_with(&format!("{field}:"))).unwrap() + 1;
+        let first = SAMPLE.lines().position(|l| l.starts_with(&format!("{field}:"))).unwrap() + 1;
         assert_eq!(error(&text), format!("line 10 ({field}): given twice, first on line {first}"));
     }
 }
@@ -105,7 +93,7 @@ fn bad_values_are_named_by_line_and_field() {
 #[test]
 fn malformed_signatures_and_unknown_fields_do_no_harm() {
     let sig = Signature::new("k".into(), [1; 64]);
-    let text = format!("X-First: 1\n{GOOD}Sig: asdf\nSig: {sig}\nSig:{sig}\nMirrors:https://a\n");
+    let text = format!("X-First: 1\n{SAMPLE}Sig: asdf\nSig: {sig}\nSig:{sig}\nMirrors:https://a\n");
     let view = NarInfoView::parse(text.as_bytes()).unwrap();
     assert_eq!(view.sigs, [sig]);
     let lines = |lines: &[Line<'_>]| lines.iter().map(|line| line.number).collect::<Vec<_>>();
@@ -117,7 +105,7 @@ fn malformed_signatures_and_unknown_fields_do_no_harm() {
 
 #[test]
 fn the_size_is_bounded() {
-    let filler = |length: usize| format!("{GOOD}X: {}\n", "x".repeat(length - GOOD.len() - 4));
+    let filler = |length: usize| format!("{SAMPLE}X: {}\n", "x".repeat(length - SAMPLE.len() - 4));
     assert!(NarInfoView::parse(filler(MAX_TEXT).as_bytes()).is_ok());
     let text = filler(MAX_TEXT + 1);
     assert_eq!(NarInfoView::parse(text.as_bytes()), Err(NarInfoError::TooLarge { length: MAX_TEXT + 1 }));
