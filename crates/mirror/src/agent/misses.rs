@@ -33,10 +33,10 @@ use crate::metrics::{Metrics, MissResult};
 use crate::tree::CatalogEntry;
 use asking::{Asking, Wanted};
 use open::{Opened, open};
-use respond::{Parts, is_the_same, response, tag};
+use respond::response;
 use sources::Failure;
 
-pub(super) use respond::{plain, unavailable};
+pub(super) use respond::{Parts, is_the_same, plain, response as nar_response, tag, unavailable};
 pub use sources::Sources;
 
 /// Marks a request between mirrors, which is answered from the tree or not at all. So no request goes in circles.

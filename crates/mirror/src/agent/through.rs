@@ -7,10 +7,11 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::routing::get;
 use futures::StreamExt as _;
-use granary_nix::{HashPart, RangeRequest, served_nar_name};
+use granary_fetch::Expected;
+use granary_nix::{HashPart, RangeRequest};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::misses::{HOP, plain, unavailable};
+use super::misses::{HOP, Parts, is_the_same, nar_response, plain, tag, unavailable};
 use super::server::Shared;
 use crate::through::{Answer, Begun, Reader, Through};
 use crate::tree::CatalogEntry;
@@ -56,23 +57,17 @@ pub(super) async fn nar(
         Begun::Missing => plain(StatusCode::NOT_FOUND, "no upstream has this NAR file\n"),
         Begun::Failed => unavailable("no upstream gives this NAR file now; try again\n"),
         Begun::File { size, file_hash } => {
-            let name = file_hash.map(|hash| served_nar_name(hash, known.expected.compression));
-            let tag = name.map(|name| format!("\"{}\"", name.trim_start_matches("nar/")));
-            file_response(reader, size, tag.as_deref(), headers)
+            let file = Expected { file_size: size, file_hash, ..known.expected };
+            file_response(reader, &file, headers)
         }
     })
 }
 
-fn file_response(
-    reader: Reader,
-    size: Option<u64>,
-    tag: Option<&str>,
-    request: &HeaderMap,
-) -> Response<Body> {
-    let text = |name| request.get(name).and_then(|value| value.to_str().ok());
+fn file_response(reader: Reader, file: &Expected, request: &HeaderMap) -> Response<Body> {
+    let size = file.file_size;
+    let range = request.get(header::RANGE).and_then(|value| value.to_str().ok());
     // A range of another file than the client thinks would be wrong.
-    let same = text(header::IF_RANGE).is_none_or(|wanted| Some(wanted) == tag);
-    let range = match (text(header::RANGE).filter(|_| same), size) {
+    let range = match (range.filter(|_| is_the_same(request, file)), size) {
         (Some(range), Some(size)) => RangeRequest::parse(range, size),
         _ => RangeRequest::Whole,
     };
@@ -88,15 +83,17 @@ fn file_response(
             tracing::warn!(%broken, "a NAR file passed on is cut");
         }
     });
-    let mut response = Response::new(Body::from_stream(body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-nix-nar"));
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.extend(length.map(|length| (header::CONTENT_LENGTH, length.into())));
-    let text = |text: &str| HeaderValue::from_str(text).ok();
-    headers.extend(tag.and_then(text).map(|tag| (header::ETAG, tag)));
     let content_range = size.and_then(|size| range.content_range(size));
-    headers.extend(content_range.and_then(|range| text(&range)).map(|range| (header::CONTENT_RANGE, range)));
+    let content_range = content_range.and_then(|range| HeaderValue::from_str(&range).ok());
+    let headers = [
+        length.map(|length| (header::CONTENT_LENGTH, length.into())),
+        content_range.map(|range| (header::CONTENT_RANGE, range)),
+    ];
+    let headers = headers.into_iter().flatten().collect();
+    let mut response = nar_response(Parts { status, tag: tag(file), headers }, Body::from_stream(body));
+    if size.is_none() {
+        // No part can be named, and a client that asked for one would get the whole.
+        response.headers_mut().remove(header::ACCEPT_RANGES);
+    }
     response
 }

@@ -1,14 +1,16 @@
-//! When clients last asked for what is here: by the hour, in memory, and on disk from time to time. Losing it only makes
-//! everything look alike.
+//! When clients last asked for what is here: by the hour, in memory, and on disk from time to time. What was noted after that
+//! and is lost with the process counts as just asked for.
 //!
 //! Hours are counted, never read from a clock on the wall ([`crate::counted`]): [`Accesses::count`] is called again and again. A mirror
 //! that is switched off at night only remembers longer.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use granary_nix::HashPart;
+use jiff::Timestamp;
 
 use super::lock;
 use crate::compact::HashParts;
@@ -33,6 +35,8 @@ struct Inner {
     changed: bool,
     /// The count that is on disk.
     kept: Duration,
+    /// When accesses were noted that are lost: since they were written, until this process began.
+    lost: Range<Timestamp>,
 }
 
 impl Inner {
@@ -46,11 +50,14 @@ fn hours(clock: Duration) -> Hour {
 }
 
 impl Accesses {
-    /// From the text that [`Self::to_keep`] gave. Without its count the hours say nothing. Lines that are none are skipped: a
-    /// crash may have left a part of one.
-    pub(super) fn read(text: &str) -> Self {
+    /// From the text that [`Self::to_keep`] gave, and when it was written. Without its count the hours say nothing. Lines that
+    /// are none are skipped: a crash may have left a part of one.
+    pub(super) fn read(text: &str, written: Option<Timestamp>, now: Timestamp) -> Self {
         let clock = text.lines().next().and_then(|line| line.strip_prefix(CLOCK)?.parse().ok());
-        let Some(clock) = clock.map(Duration::from_secs) else { return Self::default() };
+        let Some(clock) = clock.map(Duration::from_secs) else {
+            return Self(Mutex::new(Inner { lost: Timestamp::MIN..now, ..Inner::default() }));
+        };
+        let lost = written.unwrap_or(Timestamp::MIN)..now;
         let line = |line: &str| {
             let (hash, hour) = line.split_once(' ')?;
             // None is later than now.
@@ -58,7 +65,7 @@ impl Accesses {
         };
         let hours = text.lines().skip(1).filter_map(line).collect();
         let counted = Counted::from(clock);
-        Self(Mutex::new(Inner { hours, counted, kept: clock, ..Inner::default() }))
+        Self(Mutex::new(Inner { hours, counted, kept: clock, lost, ..Inner::default() }))
     }
 
     /// Time passes; `now` is time since the program started.
@@ -78,9 +85,12 @@ impl Accesses {
         inner.changed |= inner.hours.insert(hash, now) != Some(now);
     }
 
-    /// The last access that is known.
-    pub(super) fn known(&self, hash: &HashPart) -> Option<Hour> {
-        lock(&self.0).hours.get(hash).copied()
+    /// The last access to a guest. One that came while accesses were lost counts as now. Without any, a policy wanted it until
+    /// now and no client has asked for it: it leaves before what clients use.
+    pub(super) fn of_guest(&self, hash: &HashPart, published: Option<Timestamp>) -> Hour {
+        let inner = lock(&self.0);
+        let lost = published.is_some_and(|at| inner.lost.contains(&at));
+        inner.hours.get(hash).copied().unwrap_or(if lost { inner.now() } else { 0 })
     }
 
     /// The last access; one that is not known counts as now, and from now on.
@@ -182,15 +192,18 @@ mod tests {
         accesses.count(HOUR * 101);
         assert!(accesses.to_keep(false).unwrap().starts_with("clock 363600\n"), "an hour has passed");
 
-        let accesses = Accesses::read(&format!("{text}{} 12x\n{}\ngarbage 7", hash('c'), hash('d')));
+        let accesses = read(&format!("{text}{} 12x\n{}\ngarbage 7", hash('c'), hash('d')));
         assert_eq!((accesses.last(&hash('a')), accesses.last(&hash('b'))), (100, 5));
-        assert_eq!((accesses.known(&hash('a')), accesses.known(&hash('c'))), (Some(100), None));
         pass(&accesses, 0, 100);
         assert_eq!(accesses.last(&hash('c')), 200, "what is not known was accessed now");
         pass(&accesses, 101, 200);
         assert_eq!((accesses.last(&hash('c')), accesses.now()), (200, 300));
         accesses.keep_only(&HashParts::from([hash('b')]));
         assert_eq!(accesses.to_keep(false).unwrap(), format!("clock 1080000\n{} 5\n", hash('b')));
+    }
+
+    fn read(text: &str) -> Accesses {
+        Accesses::read(text, Some(Timestamp::UNIX_EPOCH), Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -212,15 +225,31 @@ mod tests {
     #[test]
     fn hours_of_another_clock_make_nothing_old_and_nothing_young_for_ever() {
         for hour in [3, 490_000, 500_000] {
-            let accesses = Accesses::read(&format!("{} {hour}\n", hash('a')));
+            let accesses = read(&format!("{} {hour}\n", hash('a')));
             assert_eq!((accesses.last(&hash('a')), accesses.now()), (0, 0), "{hour}: by no count at all");
-            let accesses = Accesses::read(&format!("clock 36000\n{} {hour}\n", hash('a')));
+            let accesses = read(&format!("clock 36000\n{} {hour}\n", hash('a')));
             assert!(accesses.last(&hash('a')) <= 10, "{hour}");
             pass(&accesses, 0, 1);
             accesses.note(hash('b'));
             assert!(accesses.last(&hash('a')) < accesses.last(&hash('b')), "{hour}");
         }
-        assert_eq!(Accesses::read("clock 18446744073709551615\n").now(), u32::MAX);
+        assert_eq!(read("clock 18446744073709551615\n").now(), u32::MAX);
+    }
+
+    #[test]
+    fn a_guest_whose_access_was_lost_with_the_process_counts_as_just_asked_for() {
+        let [before, written, after, began] = [100, 200, 300, 400].map(|at| Timestamp::from_second(at).ok());
+        let now = began.unwrap();
+        let text = format!("clock 36000\n{} 7\n", hash('a'));
+        let accesses = Accesses::read(&text, written, now);
+        let of = |name, published| accesses.of_guest(&hash(name), published);
+        assert_eq!((of('a', before), of('a', after)), (7, 7), "that is known");
+        assert_eq!((of('b', before), of('b', after)), (0, 10));
+        assert_eq!((of('b', began), of('b', None)), (0, 0), "since then every access is noted");
+        for (text, written) in [("", None), ("garbage", written), (&*text, None)] {
+            let accesses = Accesses::read(text, written, now);
+            assert_eq!(accesses.of_guest(&hash('b'), before), accesses.now(), "all were lost");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::reclaim::{Guest, choose};
 use super::{Through, lock};
 use crate::journal;
 use crate::tree::{Contents, TreeError};
+use crate::wants::Wanted;
 
 /// How much more than needed is made free, as a part of the whole, so that not everything that comes has something leave.
 const SLACK: u64 = 50;
@@ -77,11 +78,12 @@ impl Through {
             return;
         }
         let contents = Contents { file_hash: verified.file_hash, file_size: verified.file_size };
+        // Before it is seen in the tree, where others look for room.
+        self.note(path.hash_part());
         let through = self.clone();
         let publish = move || through.0.tree.publish(&info, &contents, file);
         match tokio::task::spawn_blocking(publish).await {
             Ok(Ok(())) => {
-                self.note(path.hash_part());
                 journal::published(&path, bytes, &source, began.elapsed());
                 self.0.metrics.kept(bytes);
             }
@@ -112,13 +114,6 @@ impl Through {
             // Whose things those are is not known, and so none leaves.
             return Ok(space.over(tree.totals().bytes) == 0);
         };
-        // Guests that a process which ended in the middle had taken out: nothing else looks after the trash where clients
-        // decide what is here. The catalog answers for them, as for those below.
-        for (hash, _) in tree.trashed() {
-            if tree.in_catalog(&hash) && !wanted.has(&hash) {
-                tree.remove_from_trash(&hash)?;
-            }
-        }
         let mut guests = tree.all_published();
         // What was pushed or imported is marked, and no guest either.
         guests.retain(|(hash, _)| !wanted.has(hash) && !tree.is_kept(hash));
@@ -128,11 +123,11 @@ impl Through {
         if over == 0 {
             return Ok(true);
         }
+        self.empty_trash(&wanted);
         let guest = |(hash, published): &(HashPart, crate::tree::Published)| {
             let guest = Guest {
                 bytes: published.file_size,
-                // What a policy wanted until now, and no client has asked for, leaves before what clients use.
-                accessed: self.0.accesses.known(hash).unwrap_or(0),
+                accessed: self.0.accesses.of_guest(hash, published.at),
                 published: published.at.map_or(0, Timestamp::as_second),
                 referrers: tree.referrers(hash),
             };
@@ -157,5 +152,19 @@ impl Through {
         }
         tracing::info!(artifacts = leaving.len(), bytes = freed, "guests left, to make room");
         Ok(freed >= over)
+    }
+
+    /// Removes guests that a process which ended in the middle had taken out: nothing else looks after the trash where clients
+    /// decide what is here. The catalog still answers for them.
+    pub(super) fn empty_trash(&self, wanted: &Wanted) {
+        let tree = &self.0.tree;
+        for (hash, _) in tree.trashed() {
+            if tree.in_catalog(&hash)
+                && !wanted.has(&hash)
+                && let Err(error) = tree.remove_from_trash(&hash)
+            {
+                tracing::warn!(artifact = %hash, %error, "a guest that left cannot be removed from the trash");
+            }
+        }
     }
 }

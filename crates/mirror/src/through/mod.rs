@@ -31,6 +31,7 @@ use std::time::Duration;
 use granary_fetch::{Fault, Fetcher, FetcherError, Limits, Source};
 use granary_nix::HashPart;
 use granary_placement::report::Refusal;
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -110,10 +111,13 @@ impl Through {
             ..limits.clone()
         };
         let fetching = Limits { connections: flight::AT_ONCE, ..limits.clone() };
-        // Losing it only makes everything look alike.
-        let accesses = std::fs::read_to_string(tree.layout().accesses()).unwrap_or_default();
+        let path = tree.layout().accesses();
+        // Losing it only makes everything that is here look alike.
+        let accesses = std::fs::read_to_string(&path).unwrap_or_default();
+        let written = std::fs::metadata(&path).and_then(|file| file.modified());
+        let written = written.ok().and_then(|time| Timestamp::try_from(time).ok());
         Ok(Self(Arc::new(Shared {
-            accesses: access::Accesses::read(&accesses),
+            accesses: access::Accesses::read(&accesses, written, Timestamp::now()),
             wants,
             tree,
             upstreams: upstreams.into(),

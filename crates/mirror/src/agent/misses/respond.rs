@@ -5,21 +5,21 @@ use granary_fetch::Expected;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 /// The head of an answer.
-pub(super) struct Parts {
-    pub(super) status: StatusCode,
-    pub(super) tag: Option<HeaderValue>,
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+pub(in crate::agent) struct Parts {
+    pub(in crate::agent) status: StatusCode,
+    pub(in crate::agent) tag: Option<HeaderValue>,
+    pub(in crate::agent) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// The tag that nginx gives the same file when it is held: the time of all NAR files, and its size. Without a FileHash,
 /// another answer may have other bytes under the same name, and there is none.
-pub(super) fn tag(expected: &Expected) -> Option<HeaderValue> {
+pub(in crate::agent) fn tag(expected: &Expected) -> Option<HeaderValue> {
     expected.file_hash?;
     HeaderValue::from_str(&format!("\"1-{:x}\"", expected.file_size?)).ok()
 }
 
 /// Whether a client that names what it has a part of means these bytes; else it gets the whole.
-pub(super) fn is_the_same(headers: &HeaderMap, expected: &Expected) -> bool {
+pub(in crate::agent) fn is_the_same(headers: &HeaderMap, expected: &Expected) -> bool {
     headers.get(header::IF_RANGE).is_none_or(|given| tag(expected).as_ref() == Some(given))
 }
 
@@ -29,7 +29,7 @@ pub(super) fn kept(headers: &HeaderMap, names: &[HeaderName]) -> Vec<(HeaderName
 }
 
 /// A NAR file, a part of one, or the word that there is no such part.
-pub(super) fn response(parts: Parts, body: Body) -> Response<Body> {
+pub(in crate::agent) fn response(parts: Parts, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = parts.status;
     let all = response.headers_mut();

@@ -25,6 +25,8 @@ struct Shared {
     down: AtomicBool,
     nars: AtomicUsize,
     slow: AtomicBool,
+    /// Whether a slow NAR file comes without its length.
+    unannounced: AtomicBool,
     /// The first bytes of the parts that were asked for.
     parts: Mutex<Vec<usize>>,
     /// How long each request is thought about, in milliseconds.
@@ -45,6 +47,7 @@ impl Upstream {
             down: AtomicBool::new(false),
             nars: AtomicUsize::new(0),
             slow: AtomicBool::new(false),
+            unannounced: AtomicBool::new(false),
             parts: Mutex::default(),
             thought: AtomicU64::new(0),
         });
@@ -61,6 +64,11 @@ impl Upstream {
     /// From now on a NAR file stops after its first MiB, or not any more.
     pub fn slow(&self, slow: bool) {
         self.shared.slow.store(slow, Ordering::Relaxed);
+    }
+
+    /// From now on a NAR file that stops does not say how long it is.
+    pub fn unannounced(&self) {
+        self.shared.unannounced.store(true, Ordering::Relaxed);
     }
 
     /// Thinks so long about each request from now on.
@@ -91,7 +99,9 @@ async fn answer(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap)
     // A file's name may have a percent sign in it.
     let name = uri.path().trim_start_matches('/').replace("%25", "%");
     match std::fs::read(shared.directory.join(name)) {
-        Ok(bytes) if nar && shared.slow.load(Ordering::Relaxed) => stopping(bytes),
+        Ok(bytes) if nar && shared.slow.load(Ordering::Relaxed) => {
+            stopping(bytes, !shared.unannounced.load(Ordering::Relaxed))
+        }
         Ok(bytes) if nar => match headers.get(header::RANGE).and_then(rest) {
             Some(start) => {
                 shared.parts.lock().unwrap().push(start);
@@ -111,12 +121,12 @@ fn rest(range: &HeaderValue) -> Option<usize> {
     range.to_str().ok()?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
 }
 
-/// The head, the first MiB, and then nothing.
-fn stopping(mut bytes: Vec<u8>) -> Response {
+/// The head, the first MiB, and then nothing; the first two of what does not say how long it is.
+fn stopping(mut bytes: Vec<u8>, announced: bool) -> Response {
     let length = bytes.len();
-    bytes.truncate(1 << 20);
+    bytes.truncate(if announced { 1 << 20 } else { 2 << 20 });
     let start = futures::stream::iter([Ok::<_, Infallible>(Bytes::from(bytes))]);
     let mut response = Body::from_stream(start.chain(futures::stream::pending())).into_response();
-    response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    response.headers_mut().extend(announced.then(|| (header::CONTENT_LENGTH, length.into())));
     response
 }

@@ -4,6 +4,7 @@ use crate::support::{Artifact, Mirror, Nix, Scene, eventually, noise, succeeded}
 
 mod away;
 mod clients;
+mod parts;
 mod restart;
 
 /// An application and its closure: a large library, a small one, and what both need.
