@@ -50,8 +50,9 @@ impl Channels {
         channels
     }
 
-    /// Looks and brings, again and again, `every` so often and when a channel says so, and at once when `wake` says that something is missing. `alone`: nobody but policies
-    /// and channels has anything in the catalog.
+    /// Looks and brings, again and again, `every` so often, and at once when `wake` says that something is missing or the list of
+    /// a channel that is asked for more often is a new one. `alone`: nobody but policies and channels has anything in the
+    /// catalog.
     pub async fn run(
         &self,
         every: Duration,
@@ -67,20 +68,38 @@ impl Channels {
                     self.tidy().await;
                 }
             };
-            if stop.run_until_cancelled(round).await.is_none() {
+            let next = async {
+                round.await;
+                tokio::select! {
+                    () = wake.notified() => {}
+                    () = sleep(every) => {}
+                    () = self.until_news(watcher) => {}
+                }
+            };
+            if stop.run_until_cancelled(next).await.is_none() {
                 return;
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = wake.notified() => {}
-                () = sleep(self.pause(every)) => {}
             }
         }
     }
 
-    /// Until the next round.
-    fn pause(&self, every: Duration) -> Duration {
-        self.standing.iter().filter_map(Standing::left).fold(every, Duration::min)
+    /// Asks for the lists that are to be asked for more often, until one is new. Of all the rest, and of all other channels,
+    /// nothing is done for these: that goes through every narinfo.
+    async fn until_news(&self, watcher: &dyn Watcher) {
+        loop {
+            let Some(pause) = self.standing.iter().filter_map(Standing::left).min() else {
+                return std::future::pending().await;
+            };
+            sleep(pause).await;
+            for standing in self.standing.iter().filter(|standing| standing.left() == Some(Duration::ZERO)) {
+                let newest = || standing.revisions().first().map(|revision| revision.id.clone());
+                let before = newest();
+                self.lists.look(standing).await;
+                watcher.moved();
+                if newest() != before {
+                    return;
+                }
+            }
+        }
     }
 
     /// Looks at each channel once that is due, and brings what is not here of the revisions that are kept.
