@@ -4,6 +4,8 @@
 //! URLs end up in nginx's configuration and in `Mirrors:` lines, host paths in a root container's arguments: the alphabets are
 //! narrow on purpose, and a query, a fragment, a password or white space is never let in.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 /// `spec.url` of a mirror: `{ordinal}` stands for a replica's number.
 pub const PUBLIC_URL: &str = r"self.replace('{ordinal}', '0').matches(r'^https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~%-]+)*$')";
 pub const PUBLIC_URL_MESSAGE: &str = "not a URL that clients can use: write http://host[:port][/path] or https://…, without a trailing slash, a query, a user name or a password";
@@ -42,7 +44,7 @@ pub const HOSTS_MESSAGE: &str =
     "not a host: write names such as cdn.example.org, without a scheme, a port or a path";
 
 /// The URL of an HTTP proxy.
-pub const PROXY_URL: &str = r"self.matches(r'^http://[A-Za-z0-9._-]+(:[0-9]{1,5})?$')";
+pub const PROXY_URL: &str = r"self.matches(r'^http://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$')";
 pub const PROXY_URL_MESSAGE: &str =
     "not the URL of a proxy: write http://host:port, without a path, a user name or a password";
 
@@ -89,9 +91,21 @@ pub fn is_upstream_url(url: &str) -> bool {
     };
     let mut parts = rest.split('/');
     let authority = parts.next().unwrap_or_default();
-    let (host, port) = authority.split_once(':').unwrap_or((authority, "80"));
-    let port_is_good = (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
-    all_of(host, b"._-") && port_is_good && parts.all(|part| all_of(part, b"._~%-"))
+    is_authority(authority) && parts.all(|part| all_of(part, b"._~%-"))
+}
+
+/// Whether a text is the host of a URL, maybe with a port. What looks like an IPv4 address to who reads URLs (WHATWG URL, 3.5:
+/// the last part is a number) has to be one.
+fn is_authority(text: &str) -> bool {
+    let (host, port) = text.split_once(':').unwrap_or((text, "80"));
+    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or_default();
+    let is_number =
+        !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
+    all_of(host, b"._-") && (!is_number || host.parse::<Ipv4Addr>().is_ok()) && is_port(port)
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
 /// Whether a text has the form of a Nix public key.
@@ -120,15 +134,22 @@ pub fn is_host(host: &str) -> bool {
 /// Whether a URL can be that of a proxy: http, a host, maybe a port.
 #[must_use]
 pub fn is_proxy_url(url: &str) -> bool {
-    is_upstream_url(url) && url.strip_prefix("http://").is_some_and(|rest| !rest.contains('/'))
+    let Some(authority) = url.strip_prefix("http://") else { return false };
+    match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => {
+            address.parse::<Ipv6Addr>().is_ok()
+                && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+        }
+        None => is_authority(authority),
+    }
 }
 
 /// Whether a text names a host that no proxy is asked for: a name, maybe below `*.`, maybe with a port.
 #[must_use]
 pub fn is_proxy_except(text: &str) -> bool {
-    let text = text.strip_prefix("*.").unwrap_or(text);
-    let (host, port) = text.split_once(':').unwrap_or((text, "80"));
-    is_host(host) && port.parse::<u16>().is_ok() && port.bytes().all(|byte| byte.is_ascii_digit())
+    let (below, rest) = text.strip_prefix("*.").map_or((false, text), |rest| (true, rest));
+    let host = rest.split(':').next().unwrap_or_default();
+    is_host(host) && is_authority(rest) && !(below && host.parse::<Ipv4Addr>().is_ok())
 }
 
 /// Whether a text can be the name of a Kubernetes object.
@@ -180,6 +201,9 @@ mod tests {
             "https://a:port",
             "https://a:",
             "https://a:123456",
+            "https://a:65536",
+            "https://999.1.1.1",
+            "https://1.2.3",
             "https://a/;",
             "HTTPS://a",
         ] {
@@ -217,18 +241,44 @@ mod tests {
 
     #[test]
     fn proxies() {
-        for good in ["http://proxy", "http://proxy.example.edu:3128", "http://10.0.0.1:8080"] {
+        for good in
+            ["http://proxy", "http://proxy.example.edu:3128", "http://10.0.0.1:8080", "http://[fd00::1]:3128"]
+        {
             assert!(is_proxy_url(good), "{good}");
         }
-        for bad in ["", "proxy:3128", "https://proxy", "http://proxy/", "http://u:p@proxy", "http://proxy:x"]
-        {
+        for bad in [
+            "",
+            "proxy:3128",
+            "https://proxy",
+            "http://proxy/",
+            "http://u:p@proxy",
+            "http://proxy:x",
+            "http://proxy:99999",
+            "http://999.1.1.1:3128",
+            "http://[fd00::1",
+            "http://[proxy]:1",
+            "http://[fd00::1]x",
+        ] {
             assert!(!is_proxy_url(bad), "{bad}");
         }
         for good in ["minio", "minio:9000", "*.example.edu", "*.example.edu:8080", "10.0.0.1"] {
             assert!(is_proxy_except(good), "{good}");
         }
-        for bad in ["", "*", "*.", "http://a", "a/b", "a:", "a:x", "a:65536", "a:+1", ".example.edu", "*.*.a"]
-        {
+        for bad in [
+            "",
+            "*",
+            "*.",
+            "http://a",
+            "a/b",
+            "a:",
+            "a:x",
+            "a:65536",
+            "a:+1",
+            ".example.edu",
+            "*.*.a",
+            "*.10.0.0.1",
+            "1.2.3.999",
+        ] {
             assert!(!is_proxy_except(bad), "{bad}");
         }
     }

@@ -1,7 +1,7 @@
 //! How the parts are wired: what every replica does, and what only the leader does.
 
 use std::{
-    io,
+    io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
@@ -185,7 +185,10 @@ impl Signals {
 /// `[::]` means every address, and on a machine without IPv6 those of IPv4.
 async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
     match TcpListener::bind(listen).await {
-        Err(_) if listen.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+        // EAFNOSUPPORT or EADDRNOTAVAIL: there is none. A port that is taken is another matter.
+        Err(error)
+            if listen.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && error.kind() != ErrorKind::AddrInUse =>
+        {
             TcpListener::bind((Ipv4Addr::UNSPECIFIED, listen.port())).await
         }
         bound => bound,
