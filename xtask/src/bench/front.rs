@@ -47,7 +47,10 @@ pub fn rows(corpus: &Corpus, mirror: &Path, scratch: &Path) -> Result<Vec<Row>> 
     let front = Holder::start(corpus, mirror, &upstream, &tree, scratch)?;
     let nginx = front.nginx(&tree)?;
     let bare = PlainNginx::start(&tree, &scratch.join("bare"))?;
-    loads::all(&tree)?
+    let loads = loads::all(&tree)?;
+    let narinfos = loads.iter().filter(|load| load.there && matches!(load.per, Per::Request));
+    narinfos.flat_map(|load| &load.paths).try_for_each(|narinfo| front.has_mirrors(narinfo))?;
+    loads
         .into_iter()
         .map(|load| {
             let script = scratch.join("paths.lua");

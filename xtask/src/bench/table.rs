@@ -24,8 +24,9 @@ pub fn render(rows: &[Row]) -> String {
     let width = rows.iter().map(|row| row.figure.chars().count()).max().unwrap_or(0).max("figure".len());
     let mut lines = vec![format!("{:<width$}  {:>7}  {:>6}  detail\n", "figure", "ratio", "goal")];
     lines.extend(rows.iter().map(|Row { figure, ratio, goal, detail }| {
+        let missed = if goal.is_some_and(|goal| *ratio < goal) { "; BELOW ITS GOAL" } else { "" };
         let goal = goal.map_or_else(|| "-".to_owned(), |goal| format!("{goal:.2}"));
-        format!("{figure:<width$}  {ratio:>7.2}  {goal:>6}  {detail}\n")
+        format!("{figure:<width$}  {ratio:>7.2}  {goal:>6}  {detail}{missed}\n")
     }));
     lines.concat()
 }
@@ -87,6 +88,9 @@ mod tests {
         let text = render(&rows);
         assert!(text.contains("narinfo GET     1.23    1.00  9 µs / 11 µs"), "{text}");
         assert!(text.contains("NAR             0.50       -"), "{text}");
+        assert!(!text.contains("BELOW"), "{text}");
+        let missed = Row { ratio: 0.994, goal: Some(1.0), ..rows[0].clone() };
+        assert!(render(&[missed]).contains("BELOW ITS GOAL"));
         assert_eq!(to_json(&rows)[0]["ratio"], 1.234);
     }
 }

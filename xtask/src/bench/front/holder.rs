@@ -9,12 +9,13 @@ use anyhow::{Context as _, Result, ensure};
 use super::map::three_mirrors;
 use crate::bench::corpus::{Corpus, published};
 use crate::bench::measure;
-use crate::bench::mirror::Mirror;
+use crate::bench::mirror::{self, Mirror};
 use crate::bench::server::{PlainNginx, free_port};
 
 /// Ended with this value.
 pub(super) struct Holder {
     mirror: Mirror,
+    port: u16,
     pub(super) url: String,
 }
 
@@ -42,7 +43,14 @@ impl Holder {
         let mirror = Mirror::start(program, &config, scratch)?;
         measure::wait_for_port(port, Duration::from_secs(20))?;
         wait_until_full(tree, corpus.paths.len())?;
-        Ok(Self { mirror, url: format!("http://127.0.0.1:{port}") })
+        Ok(Self { mirror, port, url: format!("http://127.0.0.1:{port}") })
+    }
+
+    /// Every narinfo has its `Mirrors` line, which is what is measured with it.
+    pub(super) fn has_mirrors(&self, narinfo: &str) -> Result<()> {
+        let answer = mirror::get(self.port, narinfo).with_context(|| format!("no answer for {narinfo}"))?;
+        ensure!(answer.1.contains("\nMirrors: "), "{narinfo} has no Mirrors line: {answer:?}");
+        Ok(())
     }
 
     /// The master process of its nginx. The agent beside it does not serve.

@@ -105,4 +105,6 @@ pub fn content_security_policy() -> String {
 }
 
 #[cfg(test)]
+mod readable;
+#[cfg(test)]
 mod tests;
