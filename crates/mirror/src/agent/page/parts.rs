@@ -171,7 +171,10 @@ pub(super) fn upstreams(html: &mut Html, page: &Page) {
     let upstreams = &page.report.upstreams;
     html.raw("<section aria-labelledby=\"upstreams\"><h2 id=\"upstreams\">Upstreams</h2>");
     if upstreams.is_empty() {
-        html.raw("<p>None was asked yet.</p>");
+        html.raw(match page.activity.running {
+            Some(_) => "<p>They are asked now; how they are is told when the first pass has ended.</p>",
+            None => "<p>None was asked yet.</p>",
+        });
     } else {
         let columns = [words("Address"), words("State")];
         html.table("Upstreams", &columns, upstreams.len().min(MAX_ROWS), |html, row, column| {

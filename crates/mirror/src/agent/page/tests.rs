@@ -229,6 +229,9 @@ fn a_mirror_at_its_first_start_has_a_page_too() {
         assert!(text.contains(words), "{words}: {text}");
     }
     assert!(!text.contains("Other mirrors") && !text.contains("What to do"), "{text}");
+    page.activity.running = Some(at(0));
+    let text = visible(&render(&page));
+    assert!(text.contains("They are asked now") && !text.contains("None was asked"), "{text}");
 }
 
 #[test]
