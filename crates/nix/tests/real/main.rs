@@ -5,6 +5,10 @@
 // Clippy counts only functions marked `#[test]` as tests, and the helpers here serve nothing else.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod cache;
+mod compressions;
+mod key_files;
 mod made;
 mod narinfos;
+mod signatures;
 mod version;
