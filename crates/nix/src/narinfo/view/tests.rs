@@ -62,6 +62,10 @@ fn repeated_fields_are_refused() {
         let first = SAMPLE.lines().position(|l| l.starts_with(&format!("{field}:"))).unwrap() + 1;
         assert_eq!(error(&text), format!("line 10 ({field}): given twice, first on line {first}"));
     }
+    // Nix takes these, and readers that take the first of two would see other references.
+    let reference = "References: 7gx4kiv5m0i7d7qkixq2cwzbr10lvxwc-glibc-2.27\n";
+    let text = with("References", &format!("References: \n{reference}"));
+    assert_eq!(error(&text), "line 9 (References): given twice, first on line 8");
 }
 
 #[test]

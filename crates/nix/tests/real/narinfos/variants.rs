@@ -2,21 +2,32 @@
 
 use granary_nix::Hash;
 
-/// Who takes a variant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who takes a variant. Every version of Nix is asked; where they differ, the variant says from which on.
+#[derive(Clone, Copy, Debug)]
 pub enum Reading {
     /// Both, and they read the same.
     Both,
     /// Nobody.
     Neither,
-    /// Nix takes it, some version at least, and we do not, for this reason.
-    OnlyNix(#[allow(dead_code, reason = "for who reads a failure")] &'static str),
-    /// We take it, and some version of Nix reads something else, or refuses it; for this reason. What we write of it is read
-    /// the same by both.
-    Otherwise(#[allow(dead_code, reason = "for who reads a failure")] &'static str),
+    /// Nix takes it and reads what this makes of the plain one, and we do not take it, for this reason.
+    OnlyNix(#[allow(dead_code, reason = "for who reads a failure")] &'static str, fn(&str) -> String),
+    /// Nix reads this name, and fails only when it has to decode the NAR: 2.34 aborts its process. We do not take it.
+    UnknownCompression(&'static str),
+    /// We drop this signature. Nix keeps it, and from this version on refuses the narinfo. What we write of it is read the
+    /// same by both.
+    BadSig { sig: &'static str, refused_from: Option<(u32, u32)> },
 }
 
-use Reading::{Both, Neither, OnlyNix, Otherwise};
+use Reading::{BadSig, Both, Neither, OnlyNix, UnknownCompression};
+
+/// What every version up to 2.31 keeps, and 2.34 refuses.
+const fn bad_sig(sig: &'static str) -> Reading {
+    BadSig { sig, refused_from: Some((2, 34)) }
+}
+
+const LAST: &str = "the last one counts for Nix, the first for others";
+const DROPPED: &str = "Nix drops the first character of a value without a space before it";
+const SWALLOWED: &str = "Nix takes the next line for a part of this one";
 
 /// A narinfo that differs from a plain one in one place.
 #[derive(Clone, Debug)]
@@ -28,6 +39,7 @@ pub struct Variant {
 
 const NAR_HASH: &str = "sha256:1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s";
 const HEX: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+const OTHER: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 const SRI: &str = "sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=";
 const SIG: &str =
     "Sig: k-1:5kKlQu3W7pQ8CJzTJ/Iuao8+QfksG9NU9D3NOZnSLxZxZdAzFGbKsxh+A/Fw4yqPG+oigNIUHIjVwGqlAU9/CA==\n";
@@ -40,13 +52,18 @@ impl Variant {
     }
 
     pub fn text(&self) -> Vec<u8> {
+        self.read_as(self.change)
+    }
+
+    /// What this makes of the plain narinfo with the variant's path.
+    pub fn read_as(&self, change: fn(&str) -> String) -> Vec<u8> {
         let plain = format!(
             "StorePath: {}\nURL: nar/x.nar.xz\nCompression: xz\nFileHash: {NAR_HASH}\nFileSize: 114980\n\
              NarHash: {NAR_HASH}\nNarSize: 464152\nReferences: {A} {B}\n\
              Deriver: 10dx1q4ivjb115y3h90mipaaz533nr0d-net-tools-1.60.drv\n{SIG}",
             self.path()
         );
-        (self.change)(&plain).into_bytes()
+        change(&plain).into_bytes()
     }
 
     pub const fn reading(&self) -> Reading {
@@ -121,19 +138,48 @@ variants! {
     Neither, "CA twice", |text| format!("{text}CA: fixed:r:{NAR_HASH}\nCA: fixed:r:{NAR_HASH}\n");
     Neither, "a CA that is none", |text| format!("{text}CA: nothing:known\n");
     Neither, "a StorePath elsewhere", |text| text.replace("/nix/store/", "/gnu/store/");
-    OnlyNix("the last one counts for Nix, the first for others"), "URL twice", |text| format!("{text}URL: nar/y\n");
-    OnlyNix("the last one counts for Nix, the first for others"), "NarHash twice",
-        |text| format!("{text}NarHash: {HEX}\n");
-    OnlyNix("the last one counts for Nix, the first for others"), "Compression twice",
+    Neither, "References without its trailing space", |text| line(text, "References", "References:\n");
+    Neither, "References without its trailing space at the end",
+        |text| line(text, "References", "") + "References:\n";
+    Neither, "empty References after others", |text| format!("{text}References: \n");
+    OnlyNix(LAST, |text| line(text, "References", &format!("References: {A}\n"))), "References after empty ones",
+        |text| line(text, "References", &format!("References: \nReferences: {A}\n"));
+    OnlyNix(LAST, |text| line(text, "References", "")), "empty References twice",
+        |text| line(text, "References", "References: \nReferences: \n");
+    OnlyNix(LAST, |text| format!("{text}CA: fixed:r:{NAR_HASH}\n")), "CA after an empty one",
+        |text| format!("{text}CA: \nCA: fixed:r:{NAR_HASH}\n");
+    OnlyNix(LAST, |text| line(text, "URL", "URL: nar/y\n")), "URL twice", |text| format!("{text}URL: nar/y\n");
+    OnlyNix(LAST, str::to_owned), "StorePath twice", |text| format!("StorePath: /nix/store/{A}\n{text}");
+    OnlyNix(LAST, str::to_owned), "NarHash twice", |text| format!("NarHash: {OTHER}\n{text}");
+    OnlyNix(LAST, str::to_owned), "NarSize twice", |text| format!("NarSize: 1\n{text}");
+    OnlyNix(LAST, str::to_owned), "FileHash twice", |text| format!("FileHash: {OTHER}\n{text}");
+    OnlyNix(LAST, str::to_owned), "FileSize twice", |text| format!("FileSize: 1\n{text}");
+    OnlyNix(LAST, str::to_owned), "Deriver twice", |text| format!("Deriver: {A}.drv\n{text}");
+    OnlyNix(LAST, |text| line(text, "Compression", "Compression: none\n")), "Compression twice",
         |text| format!("{text}Compression: none\n");
-    OnlyNix("Nix 2.34 aborts its process on it"), "a Compression that nobody knows",
+    UnknownCompression("rot13"), "a Compression that nobody knows",
         |text| line(text, "Compression", "Compression: rot13\n");
-    OnlyNix("Nix drops the first character of a value without a space before it"), "a known field without a space",
+    OnlyNix(DROPPED, |text| line(text, "URL", "URL: ar/x.nar.xz\n")), "a known field without a space",
         |text| line(text, "URL", "URL:nar/x.nar.xz\n");
-    OnlyNix("Nix takes the next line for the value"), "an unknown field with nothing at all",
-        |text| format!("X:\n{text}Y: z\n").replacen("StorePath", "Swallowed: 1\nStorePath", 1);
-    OnlyNix("Nix takes the next line's key for a part of this one's"), "a line without a colon",
-        |text| format!("nothing\nSwallowed: 1\n{text}");
-    Otherwise("Nix 2.34 refuses a narinfo with a malformed signature, others keep it; we drop it"),
-        "a malformed signature", |text| format!("{text}Sig: asdf\n");
+    OnlyNix(SWALLOWED, |text| line(text, "References", &format!("References: {A}\n"))),
+        "References on the next line", |text| line(text, "References", &format!("References:\n{A}\n"));
+    OnlyNix(SWALLOWED, str::to_owned), "an unknown field with nothing at all",
+        |text| format!("X:\nSwallowed: 1\n{text}");
+    OnlyNix(SWALLOWED, |text| line(text, "Sig", "")), "Mirrors with nothing at all before the signature",
+        |text| line(text, "Sig", &format!("Mirrors:\n{SIG}"));
+    OnlyNix(SWALLOWED, str::to_owned), "a line without a colon", |text| format!("nothing\nSwallowed: 1\n{text}");
+    OnlyNix(SWALLOWED, |text| line(text, "Sig", "")), "a line without a colon before the signature",
+        |text| line(text, "Sig", &format!("nothing\n{SIG}"));
+    bad_sig("asdf"), "a malformed signature after a good one", |text| format!("{text}Sig: asdf\n");
+    bad_sig("asdf"), "a malformed signature before a good one",
+        |text| line(text, "Sig", &format!("Sig: asdf\n{SIG}"));
+    bad_sig("asdf"), "a malformed signature between good ones",
+        |text| format!("{text}Sig: asdf\n{}", SIG.replace("k-1", "k-2"));
+    bad_sig("k-2:???"), "a signature that is not base64", |text| format!("{text}Sig: k-2:???\n");
+    bad_sig(":AAAA"), "a signature without a name", |text| format!("{text}Sig: :AAAA\n");
+    bad_sig(""), "an empty signature", |text| format!("{text}Sig: \n");
+    BadSig { sig: "k-2:AAAA", refused_from: None }, "a signature of three bytes",
+        |text| format!("{text}Sig: k-2:AAAA\n");
+    BadSig { sig: SIG[6..].trim_end(), refused_from: None }, "a signature without a space before it",
+        |text| format!("{text}Sig:{}", &SIG[5..]);
 }

@@ -1,38 +1,38 @@
 //! What the real Nix writes, compared with what is made here of the same archive.
-// Clippy counts only functions marked `#[test]` as tests, and the helpers here serve nothing else.
-#![allow(clippy::unwrap_used)]
-
-mod common;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use granary_nix::listing::ListingWriter;
 use granary_nix::nar::{FileDigest, NarReader};
 use granary_nix::{ContentAddress, ContentProof, Hash, NarInfo};
 
-/// A store of its own below a folder, and the cache that is copied to.
-struct Nix(PathBuf);
+use crate::version::{Version, with_every_version};
 
-impl Nix {
-    /// Nothing, said on the terminal, when Nix is not installed.
-    fn new(folder: &Path) -> Option<Self> {
-        if !common::nix_is_installed() {
-            return None;
-        }
+with_every_version! {
+    listings_are_those_of_nix,
+    content_addresses_prove_what_nix_made,
+}
+
+/// A store of its own below a folder, and the cache that is copied to.
+struct Nix<'v> {
+    version: &'v Version,
+    home: PathBuf,
+}
+
+impl<'v> Nix<'v> {
+    fn new(version: &'v Version, folder: &Path) -> Self {
         let conf =
             "sandbox = false\nexperimental-features = nix-command\nbuild-users-group =\nsubstituters =\n";
         fs::create_dir_all(folder.join("conf")).unwrap();
         fs::write(folder.join("conf/nix.conf"), conf).unwrap();
-        Some(Self(folder.to_owned()))
+        Self { version, home: folder.to_owned() }
     }
 
     fn run(&self, program: &str, arguments: &[&str]) -> String {
-        let mut command = Command::new(program);
-        command.env("HOME", &self.0).env("NIX_CONF_DIR", self.0.join("conf")).env_remove("NIX_REMOTE");
-        command.arg("--store").arg(self.0.join("store")).args(arguments);
+        let mut command = self.version.command(program, &self.home);
+        command.arg("--store").arg(self.home.join("store")).args(arguments);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -40,7 +40,7 @@ impl Nix {
 
     /// Copies a path to the cache, uncompressed and with its listing: its narinfo, its NAR, its listing.
     fn copy(&self, path: &str) -> (NarInfo, Vec<u8>, String) {
-        let cache = self.0.join("cache");
+        let cache = self.home.join("cache");
         let to = format!("file://{}?compression=none&write-nar-listing=true", cache.display());
         self.run("nix", &["copy", "--no-check-sigs", "--to", &to, path]);
         let part = &path["/nix/store/".len()..][..32];
@@ -70,10 +70,9 @@ fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap()
 }
 
-#[test]
-fn listings_are_those_of_nix() {
+fn listings_are_those_of_nix(version: &Version) {
     let folder = tempfile::tempdir().unwrap();
-    let Some(nix) = Nix::new(folder.path()) else { return };
+    let nix = Nix::new(version, folder.path());
     let tree = folder.path().join("tree");
     for directory in ["bin", "empty", "a/b/c", "with space"] {
         fs::create_dir_all(tree.join(directory)).unwrap();
@@ -96,10 +95,9 @@ fn listings_are_those_of_nix() {
     }
 }
 
-#[test]
-fn content_addresses_prove_what_nix_made() {
+fn content_addresses_prove_what_nix_made(version: &Version) {
     let folder = tempfile::tempdir().unwrap();
-    let Some(nix) = Nix::new(folder.path()) else { return };
+    let nix = Nix::new(version, folder.path());
     let file = folder.path().join("file");
     fs::write(&file, "contents").unwrap();
     let file = file.to_str().unwrap();
@@ -116,10 +114,9 @@ fn content_addresses_prove_what_nix_made() {
 
     let text = |name: &str, text: &str| format!("builtins.toFile \"{name}\" {text}");
     let expression = text("two", &format!("\"see ${{{}}}\"", text("one", "\"1\"")));
-    let made = nix.run("nix-instantiate", &["--eval", "--read-write-mode", "-E", &expression]);
-    let made = made.trim_matches('"');
-    let (proof, contents) = proof(made);
+    let made = nix.run("nix", &["eval", "--raw", "--expr", &expression]);
+    let (proof, contents) = proof(&made);
     assert_eq!(Some(proof), contents.map(ContentProof::File));
-    let (info, ..) = nix.copy(made);
+    let (info, ..) = nix.copy(&made);
     assert_eq!(info.references.len(), 1);
 }
