@@ -43,6 +43,9 @@ const OTHER: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495
 const SRI: &str = "sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=";
 const SIG: &str =
     "Sig: k-1:5kKlQu3W7pQ8CJzTJ/Iuao8+QfksG9NU9D3NOZnSLxZxZdAzFGbKsxh+A/Fw4yqPG+oigNIUHIjVwGqlAU9/CA==\n";
+/// A signature by `k-2` without its first character.
+const CUT_SIG: &str =
+    "-2:5kKlQu3W7pQ8CJzTJ/Iuao8+QfksG9NU9D3NOZnSLxZxZdAzFGbKsxh+A/Fw4yqPG+oigNIUHIjVwGqlAU9/CA==";
 const A: &str = "00bgd045z0d4icpbc2yyz4gx48ak44la-net-tools-1.60";
 const B: &str = "7gx4kiv5m0i7d7qkixq2cwzbr10lvxwc-glibc-2.27";
 
@@ -180,6 +183,6 @@ variants! {
     bad_sig(""), "an empty signature", |text| format!("{text}Sig: \n");
     BadSig { sig: "k-2:AAAA", refused_from: None }, "a signature of three bytes",
         |text| format!("{text}Sig: k-2:AAAA\n");
-    BadSig { sig: SIG[6..].trim_end(), refused_from: None }, "a signature without a space before it",
-        |text| format!("{text}Sig:{}", &SIG[5..]);
+    BadSig { sig: CUT_SIG, refused_from: None }, "a signature without a space before it",
+        |text| format!("{text}Sig:k{CUT_SIG}\n");
 }
