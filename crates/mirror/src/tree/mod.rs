@@ -105,6 +105,8 @@ pub struct Tree {
     catalog: RwLock<Catalog>,
     trash: RwLock<Trash>,
     names: RwLock<Names>,
+    /// Held while they are written.
+    keeping_names: Mutex<()>,
     kept: RwLock<HashParts>,
     clock: Mutex<Clock>,
     capacity: Arc<Capacity>,
