@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use granary_nix::HashPart;
 use granary_placement::report::Refusal;
 
+use crate::compact::HashParts;
+
 /// Refusals of one origin that are remembered: a channel can list a hundred thousand paths that nobody has, and clients can
 /// ask for as many.
 const MOST: usize = 256;
@@ -49,12 +51,12 @@ pub(super) struct Standing {
 pub(super) struct List {
     /// Newest first; [`MOST`] of each origin.
     newest: VecDeque<Standing>,
-    /// How many more stand of what passes and rounds refused.
-    more: BTreeMap<Origin, u64>,
+    /// What else stands of what passes and rounds refused.
+    more: BTreeMap<Origin, HashParts>,
 }
 
 impl List {
-    /// `known`: it stood before, and is not new. Whether it was on the list; and what left it altogether.
+    /// `known`: it stood before, and is not new. Whether it was on the list; and what left it and is refused by nobody any more.
     pub(super) fn add(&mut self, new: Standing, known: bool) -> (bool, Option<HashPart>) {
         let (hash, origin) = (new.hash, new.origin);
         let place = self.newest.iter().position(|one| one.origin == origin && one.hash == hash);
@@ -65,20 +67,31 @@ impl List {
         match place {
             Some(place) if known => self.newest.insert(place, new),
             None if known && full => {}
-            None if known => {
-                self.count_more(origin, |more| more.saturating_sub(1));
-                self.newest.push_back(new);
+            None => {
+                if let Some(more) = self.more.get_mut(&origin) {
+                    more.remove(&hash);
+                }
+                if known {
+                    self.newest.push_back(new);
+                } else {
+                    self.newest.push_front(new);
+                }
             }
-            _ => self.newest.push_front(new),
+            Some(_) => self.newest.push_front(new),
         }
         let eldest = if full && !known {
-            self.count_more(origin, |more| more + 1);
             let eldest = self.newest.iter().rposition(|one| one.origin == origin);
-            eldest.and_then(|eldest| self.newest.remove(eldest))
+            eldest.and_then(|eldest| self.newest.remove(eldest)).map(|eldest| eldest.hash)
         } else {
             None
         };
-        (place.is_some(), eldest.map(|eldest| eldest.hash).filter(|hash| !self.has(hash, |_| true)))
+        // What clients are refused is forgotten when it leaves.
+        if let Some(eldest) = eldest.filter(|_| origin.is_ours()) {
+            self.more.entry(origin).or_default().insert(eldest);
+        }
+        let is_refused =
+            |hash: &HashPart| self.has(hash) || self.more.values().any(|more| more.contains(hash));
+        (place.is_some(), eldest.filter(|hash| !is_refused(hash)))
     }
 
     /// Whether another one of this origin makes the eldest leave.
@@ -89,9 +102,14 @@ impl List {
     /// What is refused by this origin was gone through: these stand. `cut`: not all of it was, so that others may still stand.
     pub(super) fn ended(&mut self, origin: Origin, stand: &HashSet<HashPart>, cut: bool) {
         self.newest.retain(|one| one.origin != origin || cut || stand.contains(&one.hash));
-        let listed = self.newest.iter().filter(|one| one.origin == origin).count();
-        let more = stand.len().saturating_sub(listed) as u64;
-        self.count_more(origin, |before| if cut { more.max(before) } else { more });
+        let mut more = self.more.remove(&origin).filter(|_| cut).unwrap_or_default();
+        more.extend(stand.iter().copied());
+        for one in self.newest.iter().filter(|one| one.origin == origin) {
+            more.remove(&one.hash);
+        }
+        if !more.is_empty() {
+            self.more.insert(origin, more);
+        }
     }
 
     /// A client was given this part of the artifact. A good narinfo says nothing about its NAR file.
@@ -107,9 +125,14 @@ impl List {
         self.newest.retain(|one| (one.origin.is_ours() || !is_old(one.at)) && !is_here(&one.hash));
     }
 
-    /// Whether it is on the list, by such an origin.
-    pub(super) fn has(&self, hash: &HashPart, by: impl Fn(Origin) -> bool) -> bool {
-        self.newest.iter().any(|one| one.hash == *hash && by(one.origin))
+    /// Whether it is on the list.
+    fn has(&self, hash: &HashPart) -> bool {
+        self.newest.iter().any(|one| one.hash == *hash)
+    }
+
+    /// What is on the list by such an origin.
+    pub(super) fn hashes(&self, by: impl Fn(Origin) -> bool) -> HashParts {
+        self.newest.iter().filter(|one| by(one.origin)).map(|one| one.hash).collect()
     }
 
     /// So many at most, newest first, each artifact once, as a pass or a round says if it says anything: these know its path.
@@ -122,17 +145,9 @@ impl List {
                 *told = one;
             }
         }
-        let all = told.len() as u64 + self.more.values().sum::<u64>();
+        let all = told.len() as u64 + self.more.values().map(|more| more.len() as u64).sum::<u64>();
         let newest = self.newest.iter().filter_map(|one| told.remove(&one.hash));
         (newest.take(most).map(|one| one.refusal.clone()).collect(), all)
-    }
-
-    fn count_more(&mut self, origin: Origin, change: impl FnOnce(u64) -> u64) {
-        // What clients are refused is forgotten when it leaves.
-        if origin.is_ours() {
-            let more = self.more.entry(origin).or_default();
-            *more = change(*more);
-        }
     }
 }
 
@@ -195,13 +210,44 @@ mod tests {
             let left: Vec<usize> =
                 (0..=MOST).filter(|n| list.add(by(origin, *n), false).1.is_some()).collect();
             let counted = origin.is_ours();
-            assert_eq!(left, [MOST], "the second was the first to leave altogether");
+            let second = if counted { vec![] } else { vec![MOST] };
+            assert_eq!(left, second, "the second was the first to leave altogether, unless it still counts");
             assert_eq!(list.newest.len(), ALL.len() - 1 + MOST);
             let all = (MOST + 1) as u64 + if counted { 2 } else { 0 };
             assert_eq!((list.newest(1).0[0].store_path.clone(), list.newest(1).1), (MOST.to_string(), all));
             // What is not on the list and still refused is told by nobody as new.
             assert_eq!(list.add(by(origin, 0), true), (false, None));
             assert_eq!((list.newest(1).0[0].store_path.clone(), list.newest(1).1), (MOST.to_string(), all));
+        }
+    }
+
+    #[test]
+    fn what_a_client_is_refused_leaves_only_when_no_pass_and_no_round_refuses_it_beyond_the_bound_either() {
+        for (ours, other) in [(Origin::Pass, Origin::Channel), (Origin::Channel, Origin::Pass)] {
+            let mut list = List::default();
+            for number in 0..=MOST {
+                list.add(by(ours, number), false);
+            }
+            let asked = [0, MOST + 1];
+            let left_for = |list: &mut List, origin: Origin| {
+                let others = 1000 * origin as usize;
+                for number in asked.into_iter().chain(others..others + MOST - 2) {
+                    assert_eq!(list.add(by(origin, number), false).1, None);
+                }
+                let left =
+                    (others + 500..others + 502).filter_map(|number| list.add(by(origin, number), false).1);
+                left.collect::<Vec<_>>()
+            };
+            assert_eq!(left_for(&mut list, Origin::Nar), [hash(MOST + 1)], "what was met");
+            list.ended(ours, &stand(0..=MOST), false);
+            assert_eq!(left_for(&mut list, Origin::NarInfo), [hash(MOST + 1)], "what stands");
+            list.ended(ours, &stand([]), true);
+            list.ended(other, &stand([0]), false);
+            list.ended(ours, &stand([]), false);
+            assert_eq!(left_for(&mut list, Origin::Push), [hash(MOST + 1)], "what the other refuses");
+            list.ended(other, &stand([]), false);
+            let left = (9000..9000 + MOST).filter_map(|n| list.add(by(Origin::Nar, n), false).1);
+            assert_eq!(left.count(), MOST, "nothing stands any more");
         }
     }
 
@@ -276,7 +322,7 @@ mod tests {
                 let mut list = List::default();
                 list.add(by(*origin, 1), false);
                 list.accept(&hash(1), good);
-                list.has(&hash(1), |_| true)
+                list.has(&hash(1))
             };
             ALL.into_iter().filter(stands).collect::<Vec<_>>()
         };
