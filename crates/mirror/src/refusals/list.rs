@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use granary_nix::HashPart;
 use granary_placement::report::Refusal;
 
+use crate::compact::HashParts;
+
 /// Refusals of one origin that are remembered: a channel can list a hundred thousand paths that nobody has, and clients can
 /// ask for as many.
 const MOST: usize = 256;
@@ -49,12 +51,12 @@ pub(super) struct Standing {
 pub(super) struct List {
     /// Newest first; [`MOST`] of each origin.
     newest: VecDeque<Standing>,
-    /// How many more stand of what passes and rounds refused.
-    more: BTreeMap<Origin, u64>,
+    /// What else stands of what passes and rounds refused.
+    more: BTreeMap<Origin, HashParts>,
 }
 
 impl List {
-    /// `known`: it stood before, and is not new. Whether it was on the list; and what left it altogether.
+    /// `known`: it stood before, and is not new. Whether it was on the list; and what left it and is refused by nobody any more.
     pub(super) fn add(&mut self, new: Standing, known: bool) -> (bool, Option<HashPart>) {
         let (hash, origin) = (new.hash, new.origin);
         let place = self.newest.iter().position(|one| one.origin == origin && one.hash == hash);
@@ -65,20 +67,31 @@ impl List {
         match place {
             Some(place) if known => self.newest.insert(place, new),
             None if known && full => {}
-            None if known => {
-                self.count_more(origin, |more| more.saturating_sub(1));
-                self.newest.push_back(new);
+            None => {
+                if let Some(more) = self.more.get_mut(&origin) {
+                    more.remove(&hash);
+                }
+                if known {
+                    self.newest.push_back(new);
+                } else {
+                    self.newest.push_front(new);
+                }
             }
-            _ => self.newest.push_front(new),
+            Some(_) => self.newest.push_front(new),
         }
         let eldest = if full && !known {
-            self.count_more(origin, |more| more + 1);
             let eldest = self.newest.iter().rposition(|one| one.origin == origin);
-            eldest.and_then(|eldest| self.newest.remove(eldest))
+            eldest.and_then(|eldest| self.newest.remove(eldest)).map(|eldest| eldest.hash)
         } else {
             None
         };
-        (place.is_some(), eldest.map(|eldest| eldest.hash).filter(|hash| !self.has(hash, |_| true)))
+        // What clients are refused is forgotten when it leaves.
+        if let Some(eldest) = eldest.filter(|_| origin.is_ours()) {
+            self.more.entry(origin).or_default().insert(eldest);
+        }
+        let is_refused =
+            |hash: &HashPart| self.has(hash) || self.more.values().any(|more| more.contains(hash));
+        (place.is_some(), eldest.filter(|hash| !is_refused(hash)))
     }
 
     /// Whether another one of this origin makes the eldest leave.
@@ -89,9 +102,14 @@ impl List {
     /// What is refused by this origin was gone through: these stand. `cut`: not all of it was, so that others may still stand.
     pub(super) fn ended(&mut self, origin: Origin, stand: &HashSet<HashPart>, cut: bool) {
         self.newest.retain(|one| one.origin != origin || cut || stand.contains(&one.hash));
-        let listed = self.newest.iter().filter(|one| one.origin == origin).count();
-        let more = stand.len().saturating_sub(listed) as u64;
-        self.count_more(origin, |before| if cut { more.max(before) } else { more });
+        let mut more = self.more.remove(&origin).filter(|_| cut).unwrap_or_default();
+        more.extend(stand.iter().copied());
+        for one in self.newest.iter().filter(|one| one.origin == origin) {
+            more.remove(&one.hash);
+        }
+        if !more.is_empty() {
+            self.more.insert(origin, more);
+        }
     }
 
     /// A client was given this part of the artifact. A good narinfo says nothing about its NAR file.
@@ -107,9 +125,14 @@ impl List {
         self.newest.retain(|one| (one.origin.is_ours() || !is_old(one.at)) && !is_here(&one.hash));
     }
 
-    /// Whether it is on the list, by such an origin.
-    pub(super) fn has(&self, hash: &HashPart, by: impl Fn(Origin) -> bool) -> bool {
-        self.newest.iter().any(|one| one.hash == *hash && by(one.origin))
+    /// Whether it is on the list.
+    fn has(&self, hash: &HashPart) -> bool {
+        self.newest.iter().any(|one| one.hash == *hash)
+    }
+
+    /// What is on the list by such an origin.
+    pub(super) fn hashes(&self, by: impl Fn(Origin) -> bool) -> HashParts {
+        self.newest.iter().filter(|one| by(one.origin)).map(|one| one.hash).collect()
     }
 
     /// So many at most, newest first, each artifact once, as a pass or a round says if it says anything: these know its path.
@@ -122,165 +145,11 @@ impl List {
                 *told = one;
             }
         }
-        let all = told.len() as u64 + self.more.values().sum::<u64>();
+        let all = told.len() as u64 + self.more.values().map(|more| more.len() as u64).sum::<u64>();
         let newest = self.newest.iter().filter_map(|one| told.remove(&one.hash));
         (newest.take(most).map(|one| one.refusal.clone()).collect(), all)
-    }
-
-    fn count_more(&mut self, origin: Origin, change: impl FnOnce(u64) -> u64) {
-        // What clients are refused is forgotten when it leaves.
-        if origin.is_ours() {
-            let more = self.more.entry(origin).or_default();
-            *more = change(*more);
-        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use granary_nix::Hash;
-    use granary_placement::report::RefusalReason;
-
-    use super::*;
-
-    const ALL: [Origin; 5] = [Origin::Pass, Origin::Channel, Origin::NarInfo, Origin::Nar, Origin::Push];
-
-    fn hash(number: usize) -> HashPart {
-        Hash::of(&number.to_le_bytes()).to_nix32()[..32].parse().unwrap()
-    }
-
-    fn by(origin: Origin, number: usize) -> Standing {
-        let (reason, source) = (RefusalReason::NarHash, String::new());
-        let refusal =
-            Refusal { store_path: number.to_string(), reason, message: format!("{origin:?}"), source };
-        Standing { hash: hash(number), origin, refusal, at: Instant::now() }
-    }
-
-    fn stand(numbers: impl IntoIterator<Item = usize>) -> HashSet<HashPart> {
-        numbers.into_iter().map(hash).collect()
-    }
-
-    fn told(list: &List) -> (String, u64) {
-        let (newest, all) = list.newest(9);
-        (newest.iter().map(|it| it.store_path.as_str()).collect(), all)
-    }
-
-    #[test]
-    fn the_newest_are_told_whoever_met_them_and_each_once() {
-        let mut list = List::default();
-        for (number, origin) in ALL.into_iter().enumerate() {
-            assert_eq!(list.add(by(origin, number), false), (false, None));
-        }
-        assert_eq!(told(&list), ("43210".into(), 5));
-        assert_eq!(
-            list.add(by(Origin::Nar, 0), false),
-            (false, None),
-            "a pass has refused it, and no client"
-        );
-        assert_eq!(told(&list), ("04321".into(), 5));
-        assert_eq!(list.newest(1).0[0].message, "Pass");
-        assert_eq!(list.add(by(Origin::Pass, 0), true), (true, None), "it is no newer for it");
-        assert_eq!(list.add(by(Origin::Push, 1), false), (false, None));
-        assert_eq!(list.add(by(Origin::Nar, 3), false), (true, None));
-        assert_eq!(told(&list), ("31042".into(), 5));
-    }
-
-    #[test]
-    fn no_origin_pushes_the_others_out_and_what_we_refuse_is_counted_beyond_the_bound() {
-        for origin in ALL {
-            let mut list = List::default();
-            for other in ALL {
-                list.add(by(other, 1000), false);
-            }
-            let left: Vec<usize> =
-                (0..=MOST).filter(|n| list.add(by(origin, *n), false).1.is_some()).collect();
-            let counted = origin.is_ours();
-            assert_eq!(left, [MOST], "the second was the first to leave altogether");
-            assert_eq!(list.newest.len(), ALL.len() - 1 + MOST);
-            let all = (MOST + 1) as u64 + if counted { 2 } else { 0 };
-            assert_eq!((list.newest(1).0[0].store_path.clone(), list.newest(1).1), (MOST.to_string(), all));
-            // What is not on the list and still refused is told by nobody as new.
-            assert_eq!(list.add(by(origin, 0), true), (false, None));
-            assert_eq!((list.newest(1).0[0].store_path.clone(), list.newest(1).1), (MOST.to_string(), all));
-        }
-    }
-
-    #[test]
-    fn passes_and_rounds_end_only_their_own() {
-        let mut list = List::default();
-        for (origin, number) in [(Origin::Pass, 1), (Origin::Channel, 2), (Origin::Pass, 3), (Origin::Nar, 4)]
-        {
-            list.add(by(origin, number), false);
-        }
-        list.add(by(Origin::Channel, 3), false);
-        assert_eq!(told(&list), ("3421".into(), 4));
-        list.ended(Origin::Channel, &stand([2]), true);
-        assert_eq!(told(&list), ("3421".into(), 4), "a round that was cut short says nothing of the rest");
-        list.ended(Origin::Channel, &stand([2]), false);
-        list.ended(Origin::Pass, &stand([3]), false);
-        assert_eq!(told(&list), ("432".into(), 3));
-        list.ended(Origin::Pass, &stand([]), false);
-        list.ended(Origin::Channel, &stand([]), false);
-        assert_eq!(told(&list), ("4".into(), 1));
-    }
-
-    #[test]
-    fn what_does_not_fit_is_counted_until_it_stands_no_longer() {
-        let mut list = List::default();
-        for number in 0..1000 {
-            list.add(by(Origin::Channel, number), false);
-        }
-        list.ended(Origin::Channel, &stand(0..1000), false);
-        assert_eq!((list.newest.len(), list.newest(1).1), (MOST, 1000));
-        assert_eq!(list.newest(1).0[0].store_path, "999");
-        list.ended(Origin::Channel, &stand(0..500), true);
-        assert_eq!(list.newest(1).1, 1000);
-        // The newest come right, and the others take their places.
-        let right = stand(500..1000);
-        list.prune(Instant::now(), |hash| right.contains(hash));
-        for number in 0..500 {
-            list.add(by(Origin::Channel, number), true);
-        }
-        assert_eq!((list.newest.len(), list.newest(1).0[0].store_path.as_str()), (MOST, "0"));
-        list.ended(Origin::Channel, &stand(0..500), false);
-        assert_eq!((list.newest.len(), list.newest(1).1), (MOST, 500));
-    }
-
-    #[test]
-    fn what_is_here_stands_no_longer_whoever_refused_it() {
-        for origin in ALL {
-            let mut list = List::default();
-            list.add(by(origin, 1), false);
-            list.add(by(origin, 2), false);
-            list.prune(Instant::now(), |here| *here == hash(1));
-            assert_eq!(told(&list), ("2".into(), 1), "{origin:?}");
-        }
-    }
-
-    #[test]
-    fn only_what_clients_were_refused_grows_old() {
-        for origin in ALL {
-            let mut list = List::default();
-            list.add(by(origin, 1), false);
-            list.prune(Instant::now() + LONGEST / 2, |_| false);
-            assert_eq!(told(&list).1, 1, "{origin:?}");
-            list.prune(Instant::now() + LONGEST, |_| false);
-            assert_eq!(told(&list).1, u64::from(origin.is_ours()), "{origin:?}");
-        }
-    }
-
-    #[test]
-    fn a_good_narinfo_says_nothing_about_its_nar_file_and_a_client_nothing_about_a_pass() {
-        let stand_after = |good: Origin| {
-            let stands = |origin: &Origin| {
-                let mut list = List::default();
-                list.add(by(*origin, 1), false);
-                list.accept(&hash(1), good);
-                list.has(&hash(1), |_| true)
-            };
-            ALL.into_iter().filter(stands).collect::<Vec<_>>()
-        };
-        assert_eq!(stand_after(Origin::NarInfo), [Origin::Pass, Origin::Channel, Origin::Nar, Origin::Push]);
-        assert_eq!(stand_after(Origin::Nar), [Origin::Pass, Origin::Channel]);
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use granary_nix::{HashPart, StorePath};
 use granary_placement::report::Refusal;
 
+use crate::compact::HashParts;
 use crate::journal;
 use crate::metrics::Metrics;
 use crate::tree::Tree;
@@ -94,12 +95,12 @@ impl Refusals {
         list.newest(most)
     }
 
-    /// Whether a refusal stands of which no pass decides, so that its record stays when a pass tidies up.
+    /// The artifacts of which refusals stand that no pass decides, so that their records stay when a pass tidies up.
     #[must_use]
-    pub fn stands(&self, hash: &HashPart) -> bool {
+    pub fn beside_passes(&self) -> HashParts {
         let mut list = self.list();
-        list.prune(Instant::now(), |_| false);
-        list.has(hash, |origin| origin != Origin::Pass) && !self.tree.holds(hash)
+        list.prune(Instant::now(), |hash| self.tree.holds(hash));
+        list.hashes(|origin| origin != Origin::Pass)
     }
 
     fn list(&self) -> MutexGuard<'_, List> {

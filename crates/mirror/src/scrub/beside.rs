@@ -77,7 +77,7 @@ fn one(
     let mut read = || match beside::read(&extra, &name, &place, budget) {
         Ok(good) => {
             if !good.is_sealed {
-                tree.seal_extra(&extra, good.checksum);
+                tree.seal_extra(&extra, &good.file, good.checksum);
             }
             None
         }

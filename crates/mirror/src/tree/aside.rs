@@ -5,7 +5,6 @@
 //! kept in the quarantine for people to look at, as long as there are few.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -14,6 +13,7 @@ use granary_nix::{HashPart, NarInfo, StorePath};
 
 use super::durable::{read_narinfo, sync_directory};
 use super::index::{CatalogEntry, Held};
+use super::order::next_after;
 use super::trash::remove_if_there;
 use super::{Tree, TreeError, disk, read, write};
 
@@ -170,18 +170,7 @@ impl Tree {
     #[must_use]
     pub fn next_after(&self, after: Option<&HashPart>, count: usize) -> Vec<HashPart> {
         let (index, catalog, trash) = (read(&self.index), read(&self.catalog), read(&self.trash));
-        let later = |hash: &HashPart| after.is_none_or(|after| hash > after);
-        let known = catalog.hashes().filter(|hash| later(hash) && !index.has(hash));
-        let trashed = trash.hashes().filter(|hash| later(hash) && !index.has(hash) && !catalog.has(hash));
-        let all = index.hashes().filter(later).chain(known).chain(trashed);
-        let mut first: BinaryHeap<HashPart> = BinaryHeap::with_capacity(count + 1);
-        for hash in all {
-            first.push(hash);
-            if first.len() > count {
-                first.pop();
-            }
-        }
-        first.into_sorted_vec()
+        next_after(after, count, index.hashes().chain(catalog.hashes()).chain(trash.hashes()))
     }
 }
 

@@ -77,28 +77,34 @@ impl Tree {
             return Vec::new();
         }
         let mut seen: HashSet<HashPart> = all.collect();
-        let (mut open, mut torn): (Vec<HashPart>, _) = (seen.iter().copied().collect(), Vec::new());
-        while let Some(hash) = open.pop() {
-            let info = self.catalog_narinfo(&hash).or_else(|| self.published_narinfo(&hash));
-            for reference in info.map(|info| info.references).unwrap_or_default() {
-                if seen.insert(reference.hash_part()) {
-                    open.push(reference.hash_part());
-                    torn.extend((!self.holds(&reference.hash_part())).then_some(reference));
-                }
-            }
-        }
+        let mut torn = Vec::new();
+        self.walk(seen.iter().copied().collect(), |reference| {
+            let is_new = seen.insert(reference.hash_part());
+            torn.extend((is_new && !self.holds(&reference.hash_part())).then_some(reference));
+            is_new
+        });
         torn
     }
 
-    /// These, and all that they refer to, as far as the catalog knows.
+    /// These, and all that they refer to, as far as their narinfos are here.
     #[must_use]
     pub fn closed(&self, mut all: HashParts) -> HashParts {
-        let mut open: Vec<HashPart> = all.iter().collect();
-        while let Some(hash) = open.pop() {
-            let references = self.catalog_narinfo(&hash).map(|info| info.references).unwrap_or_default();
-            open.extend(references.iter().map(StorePath::hash_part).filter(|hash| all.insert(*hash)));
-        }
+        self.walk(all.iter().collect(), |reference| all.insert(reference.hash_part()));
         all
+    }
+
+    /// Walks along the references of these, and of every reference for which `enters` says so.
+    fn walk(&self, mut open: Vec<HashPart>, mut enters: impl FnMut(StorePath) -> bool) {
+        while let Some(hash) = open.pop() {
+            // The references are signed: both say the same. One of them may be unreadable.
+            let info = self.catalog_narinfo(&hash).or_else(|| self.published_narinfo(&hash));
+            for reference in info.map(|info| info.references).unwrap_or_default() {
+                let hash = reference.hash_part();
+                if enters(reference) {
+                    open.push(hash);
+                }
+            }
+        }
     }
 
     /// The narinfo that the catalog has for the artifact; its signature has to be verified again by whoever relies on it.
@@ -221,18 +227,12 @@ impl Tree {
 
     /// Everything that is reached from published artifacts outside `wanted`, which is closed in itself.
     fn closure_of_published(&self, wanted: &HashParts) -> HashParts {
-        let mut open: Vec<HashPart> =
-            read(&self.index).hashes().filter(|hash| !wanted.contains(hash)).collect();
+        let open: Vec<HashPart> = read(&self.index).hashes().filter(|hash| !wanted.contains(hash)).collect();
         let mut needed: HashParts = open.iter().copied().collect();
-        while let Some(hash) = open.pop() {
-            let info = self.published_narinfo(&hash).or_else(|| self.catalog_narinfo(&hash));
-            for reference in info.iter().flat_map(|info| &info.references) {
-                let reference = reference.hash_part();
-                if !wanted.contains(&reference) && needed.insert(reference) {
-                    open.push(reference);
-                }
-            }
-        }
+        self.walk(open, |reference| {
+            let hash = reference.hash_part();
+            !wanted.contains(&hash) && needed.insert(hash)
+        });
         needed
     }
 }

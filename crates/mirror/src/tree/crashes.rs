@@ -132,7 +132,7 @@ impl History {
         for hash in self.published.iter().chain(&self.refused) {
             tree.put_in_quarantine([(hash, &refusal(hash))])?;
         }
-        tree.prune_quarantine(|hash| self.refused.contains(hash))?;
+        tree.prune_quarantine(|| self.refused.iter().copied().collect())?;
         tree.prune_catalog(&self.wanted)?;
         answered(&tree, "done");
         match &self.removals {

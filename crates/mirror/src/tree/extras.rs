@@ -15,7 +15,7 @@ use std::sync::RwLock;
 
 use granary_nix::{DebugInfo, Extra, ExtraKind, Hash, HashPart, NarInfo, StorePath, listing};
 
-use super::checksum::Checksums;
+use super::checksum::{Checksums, Naming, Sealed};
 use super::durable::{make_directory, place, rename, sync_all, sync_directory};
 use super::{Layout, TempFile, Tree, TreeError, disk, read, write};
 
@@ -73,10 +73,12 @@ impl Tree {
         if let Some(directory) = path.parent() {
             self.make_lasting(directory)?;
         }
-        let checksums = &self.beside.checksums;
-        checksums.write_of(&extra.file_name(), file.path()).map_err(TreeError::io("read", file.path()))?;
+        let sealed = Checksums::seal_written(extra.file_name(), file.path());
+        let sealed = [sealed.map_err(TreeError::io("read", file.path()))?];
         disk::sync(file.path()).map_err(TreeError::io("sync", file.path()))?;
+        let naming = self.naming(&sealed)?;
         place(file, &path)?;
+        naming.done();
         if let Some(artifact) = artifact {
             write(&self.beside.realised).insert(*artifact, extra);
         }
@@ -93,11 +95,12 @@ impl Tree {
         let put = |(extra, text): &(Extra, String)| {
             let temp = self.scratch.put(text.as_bytes())?;
             let file = fs::File::open(temp.path()).map_err(TreeError::io("open", temp.path()))?;
-            self.beside.checksums.write(&extra.file_name(), &file, Hash::of(text.as_bytes()));
-            Ok(temp)
+            Ok((temp, Checksums::seal(extra.file_name(), &file, Hash::of(text.as_bytes()))))
         };
-        let temps = files.iter().map(put).collect::<Result<Vec<_>, TreeError>>()?;
+        let put = files.iter().map(put).collect::<Result<Vec<_>, TreeError>>()?;
+        let (temps, sealed): (Vec<TempFile>, Vec<Sealed>) = put.into_iter().unzip();
         sync_all(&temps)?;
+        let naming = self.naming(&sealed)?;
         let mut open: Option<PathBuf> = None;
         for (temp, (extra, _)) in temps.into_iter().zip(files) {
             let path = self.extra_path(extra);
@@ -110,7 +113,12 @@ impl Tree {
             rename(temp, &path)?;
         }
         open.as_deref().map_or(Ok(()), sync_directory)?;
+        naming.done();
         Ok(files.len())
+    }
+
+    fn naming<'t>(&'t self, sealed: &'t [Sealed]) -> Result<Naming<'t>, TreeError> {
+        self.beside.checksums.naming(sealed).map_err(TreeError::io("change", &self.layout.checksums()))
     }
 
     /// Whether anything that is published comes from the derivation. In memory.
@@ -165,6 +173,8 @@ impl Tree {
 
     /// Removes those that are there, for good.
     fn remove_files(&self, extras: &[Extra]) -> Result<(), TreeError> {
+        let names: Vec<String> = extras.iter().map(Extra::file_name).collect();
+        self.beside.checksums.forget(names.iter().map(String::as_str));
         let mut directories: Vec<PathBuf> = Vec::new();
         for extra in extras {
             let path = self.extra_path(extra);

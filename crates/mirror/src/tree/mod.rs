@@ -59,7 +59,6 @@ mod temp;
 mod trash;
 mod unreadable;
 
-use std::collections::BinaryHeap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -74,6 +73,7 @@ pub use index::{CatalogEntry, Published, Totals};
 pub(crate) use layout::nar_hash_of;
 pub use layout::{Layout, hash_of};
 pub use open::Opening;
+use order::next_after;
 pub(crate) use order::{order, references_first};
 pub use publish::{Contents, Publication};
 pub use quarantine::Record;
@@ -105,6 +105,8 @@ pub struct Tree {
     catalog: RwLock<Catalog>,
     trash: RwLock<Trash>,
     names: RwLock<Names>,
+    /// Held while they are written.
+    keeping_names: Mutex<()>,
     kept: RwLock<HashParts>,
     clock: Mutex<Clock>,
     capacity: Arc<Capacity>,
@@ -257,18 +259,7 @@ impl Tree {
     /// At most `most` published artifacts whose hash parts come after `after`, sorted. In memory.
     #[must_use]
     pub fn published_after(&self, after: Option<&HashPart>, most: usize) -> Vec<HashPart> {
-        // The least ones, without a copy of all: there may be a million.
-        let mut least: BinaryHeap<HashPart> = BinaryHeap::with_capacity(most);
-        for hash in read(&self.index).hashes().filter(|hash| after.is_none_or(|after| hash > after)) {
-            if least.len() < most {
-                least.push(hash);
-            } else if let Some(mut greatest) = least.peek_mut()
-                && hash < *greatest
-            {
-                *greatest = hash;
-            }
-        }
-        least.into_sorted_vec()
+        next_after(after, most, read(&self.index).hashes())
     }
 
     /// An empty file to write to, on the same filesystem as the tree.

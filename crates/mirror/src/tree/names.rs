@@ -6,6 +6,7 @@
 //! who comes with such a name.
 
 use std::collections::HashMap;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use granary_fetch::Expected;
@@ -127,33 +128,30 @@ impl Tree {
     /// Notes under which names these NAR files were answered, before anything that knows it changes. What cannot be kept on
     /// the disk now is kept in memory.
     pub(super) fn note_names<'n>(&self, former: impl Iterator<Item = (&'n HashPart, Expected)>) {
-        let json = {
-            let mut names = write(&self.names);
-            let since = names.clock.as_secs();
-            let former: Vec<Former> =
-                former.filter_map(|(hash, expected)| Former::of(*hash, &expected, since)).collect();
-            if former.is_empty() {
-                return;
-            }
-            names.add(former);
-            names.to_json()
-        };
-        self.keep_names(&json);
+        let mut names = write(&self.names);
+        let since = names.clock.as_secs();
+        let former: Vec<Former> =
+            former.filter_map(|(hash, expected)| Former::of(*hash, &expected, since)).collect();
+        if former.is_empty() {
+            return;
+        }
+        names.add(former);
+        drop(names);
+        self.keep_names();
     }
 
     /// Time has passed. Blocks on the disk.
     pub(super) fn names_grow_older(&self, by: Duration) {
-        let json = {
-            let mut names = write(&self.names);
-            names.grow_older(by).then(|| names.to_json())
-        };
-        if let Some(json) = json {
-            self.keep_names(&json);
+        if write(&self.names).grow_older(by) {
+            self.keep_names();
         }
     }
 
-    fn keep_names(&self, json: &[u8]) {
-        match self.keep_state(STATE, json) {
+    fn keep_names(&self) {
+        // One at a time, and what is known by then: an older document must not take the place of a newer one.
+        let _alone = self.keeping_names.lock().unwrap_or_else(PoisonError::into_inner);
+        let json = read(&self.names).to_json();
+        match self.keep_state(STATE, &json) {
             // That the disk is read-only is told without this.
             Err(error) if !error.is_read_only() => {
                 tracing::warn!(%error, "the former names of NAR files cannot be kept");
@@ -254,6 +252,22 @@ mod tests {
         assert!(has(&names, 0));
         names.grow_older(HOUR);
         assert!(!has(&names, 0));
+    }
+
+    #[test]
+    fn a_name_that_was_noted_is_on_the_disk_whoever_notes_others_meanwhile() {
+        let temp = tempfile::tempdir().unwrap();
+        let tree = Tree::open(temp.path(), &CacheInfo::default()).unwrap();
+        let note = |number: u64| {
+            let former = former(number, 0);
+            tree.note_names(std::iter::once((&former.hash_part, former.entry().unwrap().expected)));
+            assert!(has(&Names::load(tree.state(STATE)), number), "{number}");
+        };
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                scope.spawn(move || (0..100).for_each(|number| note(writer * 100 + number)));
+            }
+        });
     }
 
     #[test]

@@ -75,6 +75,7 @@ impl Opening {
             index,
             catalog,
             names: RwLock::default(),
+            keeping_names: Mutex::default(),
             clock: Mutex::default(),
             kept,
             trash,

@@ -1,6 +1,6 @@
-//! References before referrers.
+//! References before referrers, and the order of hash parts.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use granary_nix::HashPart;
 
@@ -39,4 +39,41 @@ pub(crate) fn order<T: Copy>(
         }
     }
     order
+}
+
+/// The first of these after `after`, in the order of their hash parts, each once; at most `count`. There may be a million: they
+/// are not copied.
+pub(super) fn next_after(
+    after: Option<&HashPart>,
+    count: usize,
+    hashes: impl Iterator<Item = HashPart>,
+) -> Vec<HashPart> {
+    let mut first = BTreeSet::new();
+    for hash in hashes.filter(|hash| after.is_none_or(|after| hash > after)) {
+        if first.len() < count {
+            first.insert(hash);
+        } else if first.last().is_some_and(|last| hash < *last) && first.insert(hash) {
+            first.pop_last();
+        }
+    }
+    first.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_after_one_are_found_in_any_order_and_each_once() {
+        let hash = |number: usize| format!("{number:0>32}").parse::<HashPart>().unwrap();
+        let next = |after: Option<usize>, count| {
+            let all = [7, 2, 9, 4, 7, 1, 4, 2].into_iter().map(hash);
+            next_after(after.map(hash).as_ref(), count, all)
+        };
+        let of = |numbers: &[usize]| numbers.iter().copied().map(hash).collect::<Vec<_>>();
+        assert_eq!(next(None, 3), of(&[1, 2, 4]));
+        assert_eq!(next(Some(1), 2), of(&[2, 4]));
+        assert_eq!(next(Some(3), 9), of(&[4, 7, 9]));
+        assert_eq!((next(Some(9), 1), next(None, 0)), (vec![], vec![]));
+    }
 }

@@ -89,16 +89,20 @@ impl Partials {
 
     /// Time has passed. What cannot be done now costs only room on the disk.
     pub(super) fn grow_older(&self, by: Duration) {
-        {
-            // Nobody begins to go on with one meanwhile.
+        for Found { name, .. } in self.found().unwrap_or_default() {
+            // Nobody begins to go on with this one meanwhile; nobody waits for all of them.
             let claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
-            for Found { name, age, .. } in self.found().unwrap_or_default() {
-                if !claimed.contains(&name)
-                    && let Err(error) =
-                        keep_age(&self.directory.join(&name), age.saturating_add(by).min(OLDEST))
-                {
+            if claimed.contains(&name) {
+                continue;
+            }
+            let path = self.directory.join(&name);
+            // As it is by now: somebody may have gone on with it since they were listed.
+            let age = kept_age(fs::metadata(&path).and_then(|meta| meta.modified()), OLDEST);
+            match keep_age(&path, age.saturating_add(by).min(OLDEST)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
                     tracing::debug!(%error, name, "how long nobody has gone on with it is not kept");
                 }
+                _ => {}
             }
         }
         self.tidy();

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::durable::{rename, sync_all, sync_directory};
 use super::{TempFile, Tree, TreeError, disk};
+use crate::compact::HashParts;
 
 /// Records that are written and synced at once.
 const AT_ONCE: usize = 1024;
@@ -70,19 +71,21 @@ impl Tree {
         remove(&self.layout.quarantine_record(hash))
     }
 
-    /// Removes the records of everything that is refused no longer.
-    pub fn prune_quarantine(&self, stands: impl Fn(&HashPart) -> bool) -> Result<(), TreeError> {
+    /// Removes the records of everything that is refused no longer. `refused` says what is, and is asked when the records have
+    /// been listed: one that comes later stays.
+    pub fn prune_quarantine(&self, refused: impl FnOnce() -> HashParts) -> Result<(), TreeError> {
+        let mut records = Vec::new();
         let directory = self.layout.quarantine();
         for entry in fs::read_dir(&directory).map_err(TreeError::io("list", &directory))? {
             let entry = entry.map_err(TreeError::io("list", &directory))?;
             let name = entry.file_name();
             // Beside the records there are rotten files.
             let Some(record) = name.to_str().and_then(|name| name.strip_suffix(".json")) else { continue };
-            if !record.parse().is_ok_and(|hash| stands(&hash)) {
-                remove(&entry.path())?;
-            }
+            records.push((record.parse().ok(), entry.path()));
         }
-        Ok(())
+        let refused = refused();
+        let gone = |hash: &Option<HashPart>| hash.is_none_or(|hash| !refused.contains(&hash));
+        records.iter().filter(|(hash, _)| gone(hash)).try_for_each(|(_, path)| remove(path))
     }
 }
 
@@ -100,6 +103,26 @@ mod tests {
 
     use super::super::disk::power;
     use super::*;
+
+    #[test]
+    fn a_record_that_comes_while_the_others_are_gone_through_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let tree = Tree::open(directory.path(), &CacheInfo::default()).unwrap();
+        let hashes = ["1", "2", "3"].map(|name| name.repeat(32).parse::<HashPart>().unwrap());
+        let put = |hash: &HashPart| {
+            let (store_path, reason) = (hash.to_string(), RefusalReason::NarHash);
+            let refusal = Refusal { store_path, reason, message: String::new(), source: String::new() };
+            tree.put_in_quarantine([(hash, &refusal)]).unwrap();
+        };
+        hashes[..2].iter().for_each(put);
+        tree.prune_quarantine(|| {
+            put(&hashes[2]);
+            HashParts::from([hashes[0]])
+        })
+        .unwrap();
+        let there = hashes.each_ref().map(|hash| tree.quarantined(hash).is_some());
+        assert_eq!(there, [true, false, true]);
+    }
 
     #[test]
     fn many_records_cost_few_syncs_and_one_that_stands_none() {

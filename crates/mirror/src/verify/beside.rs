@@ -37,8 +37,10 @@ pub(crate) struct Place<'p> {
 }
 
 /// A file that is good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Good {
+    /// The file that was read: another one may have its name by now.
+    pub(crate) file: File,
     /// The hash of its bytes.
     pub(crate) checksum: Hash,
     /// Whether that was written with it.
@@ -82,7 +84,7 @@ pub(crate) fn read(
         return Err(Flaw::Bad(format!("it has {length} bytes; {most} are the most")));
     }
     let written = checksum::of(&Layout::new(place.directory), name, &file);
-    let (text, checksum) = contents(through.through(file), extra.kind(), most)?;
+    let (text, checksum) = contents(through.through(file.try_clone()?), extra.kind(), most)?;
     let is_sealed = written.contains(&checksum);
     let nar_size = place.info.map(|info| info.nar_size);
     check(extra, &text, place.keys, nar_size).map_err(|bad| Flaw::Bad(bad.to_string()))?;
@@ -97,7 +99,7 @@ pub(crate) fn read(
         Some(written) if !is_sealed => Err(Flaw::Bad(format!(
             "its bytes have the hash {checksum}; those that were written had {written}"
         ))),
-        _ => Ok(Good { checksum, is_sealed }),
+        _ => Ok(Good { file, checksum, is_sealed }),
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 
 use granary_fetch::{Source, SourceKind};
-use granary_nix::HashPart;
 use granary_placement::report::{PolicyReport, UpstreamReport};
 
 use super::Pass;
@@ -95,9 +94,12 @@ impl Pass<'_> {
         });
         let beside = self.memory.refusals.clone();
         self.disk("tidy up", move |tree| {
-            let others = |hash: &HashPart| beside.as_ref().is_some_and(|beside| beside.stands(hash));
             if known {
-                tree.prune_quarantine(|hash| refused.contains(hash) || others(hash))?;
+                tree.prune_quarantine(|| {
+                    let others = beside.map(|beside| beside.beside_passes()).unwrap_or_default();
+                    refused.extend(others.iter());
+                    refused
+                })?;
             }
             if scope == Scope::Shared { Ok(()) } else { tree.prune_catalog(&kept).map(drop) }
         })

@@ -3,6 +3,7 @@ use std::fs;
 use super::super::disk::power;
 use super::super::remove::tests::{Disk, nar_name, path};
 use super::*;
+use crate::compact::HashParts;
 
 #[test]
 fn what_is_rotten_goes_to_the_catalog_and_its_file_to_the_quarantine() {
@@ -23,7 +24,7 @@ fn what_is_rotten_goes_to_the_catalog_and_its_file_to_the_quarantine() {
     assert!(disk.tree.holds(&c) && !disk.served(&name));
     let kept = disk.tree.layout().quarantine().join(name.trim_start_matches("nar/"));
     assert_eq!(fs::read(&kept).unwrap(), b"rotten");
-    disk.tree.prune_quarantine(|_| false).unwrap();
+    disk.tree.prune_quarantine(HashParts::default).unwrap();
     assert!(kept.exists(), "the records alone are pruned");
     assert_eq!(disk.tree.set_aside(&a).unwrap(), []);
 }
@@ -99,4 +100,18 @@ fn everything_is_walked_through_in_order() {
     }
     assert_eq!(seen, all, "published, or in the catalog");
     assert_eq!(disk.tree.next_after(Some(&path('b').hash_part()), 9).len(), 3);
+}
+
+#[test]
+fn a_closure_is_walked_by_whichever_narinfo_can_be_read() {
+    let disk = Disk::new();
+    let [a, b, c] = [('a', None), ('b', Some('a')), ('c', Some('b'))]
+        .map(|(name, reference)| disk.publish(name, &[name as u8], reference.as_slice()));
+    let all = HashParts::from([a, b, c]);
+    fs::write(disk.tree.layout().catalog_narinfo(&c), "rotten").unwrap();
+    fs::write(disk.tree.layout().narinfo(&b), "rotten").unwrap();
+    assert_eq!(disk.tree.closed(HashParts::from([c])), all);
+    assert_eq!(disk.tree.prune_catalog(&HashParts::default()).unwrap(), 0, "what is published needs them");
+    fs::write(disk.tree.layout().catalog_narinfo(&b), "rotten").unwrap();
+    assert_eq!(disk.tree.closed(HashParts::from([c])), HashParts::from([b, c]), "as far as they are here");
 }

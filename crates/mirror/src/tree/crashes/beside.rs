@@ -1,14 +1,18 @@
 //! The files beside the artifacts of a history.
 
-use std::fs::File;
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
 
 use granary_nix::realisation::{BuildTraceKey, DrvOutput};
-use granary_nix::{BuildId, DebugInfo, Extra, Hash, HashPart, NarInfo, StorePath};
+use granary_nix::{BuildId, CacheInfo, DebugInfo, Extra, Hash, HashPart, NarInfo, StorePath};
 
-use super::History;
+use super::{History, directory};
 use crate::extras::list;
-use crate::tree::disk;
+use crate::tree::disk::{self, power};
 use crate::tree::{Tree, TreeError};
+use crate::verify::verify_tree;
 
 /// An archive with debug information. Equal numbers give equal archives.
 pub(super) fn nar(number: usize) -> Vec<u8> {
@@ -91,4 +95,74 @@ fn put(tree: &Tree, extra: &Extra, artifact: Option<&HashPart>, text: &str) -> R
     let left = tree.put_extra(extra, artifact, file)?;
     assert!(left.is_none(), "{extra:?} belongs to something that is published");
     Ok(())
+}
+
+/// A filesystem that keeps no checksum with a file; only root can mount it.
+struct WithoutAttributes(tempfile::TempDir);
+
+impl WithoutAttributes {
+    fn mount() -> Option<Self> {
+        let at = directory();
+        let mount = || Command::new("mount").args(["-t", "ramfs", "ramfs"]).arg(at.path()).status();
+        let mounted = nix::unistd::geteuid().is_root() && mount().unwrap().success();
+        mounted.then(|| Self(at))
+    }
+}
+
+impl Drop for WithoutAttributes {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+/// A log comes again with other bytes, and every attempt ends at another step, until one does not; then it goes, and somebody
+/// puts another one there. Whatever is there is held to what was written, or believed.
+fn put_again(at: &Path) {
+    let history = History { beside: true, ..History::new(1) };
+    history.play(at, &RefCell::default()).unwrap();
+    let tree = Tree::open(at, &CacheInfo::default()).unwrap();
+    let published = history.artifacts.iter().find(|(info, _)| tree.holds(&info.store_path.hash_part()));
+    let log = Extra::log(published.unwrap().0.deriver.clone().unwrap()).unwrap();
+    let path = tree.extra_path(&log);
+    let faults = || {
+        let faults = verify_tree(at, &history.keys()).unwrap().faults;
+        faults.into_iter().map(|fault| fault.path).collect::<Vec<_>>()
+    };
+    let mut steps = 0;
+    loop {
+        let file = tree.temp();
+        let text = format!("attempt {steps}");
+        fs::write(file.path(), &text).unwrap();
+        let (result, _) = power::run(steps, || tree.put_extra(&log, None, file));
+        assert_eq!(faults(), [""; 0], "ended before step {steps}");
+        if result.is_ok() {
+            assert_eq!(fs::read(&path).unwrap(), text.as_bytes());
+            break;
+        }
+        steps += 1;
+    }
+    assert!(steps >= 3, "{steps} steps");
+    fs::write(&path, "attempt X").unwrap();
+    assert_eq!(faults(), [log.file_name()], "it is held to what was written");
+    tree.drop_extra(&log, None).unwrap();
+    fs::write(&path, "attempt Y").unwrap();
+    assert_eq!(faults(), [""; 0], "nothing is known of what is gone");
+    // One that was read before another took its name.
+    let before = File::open(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    put(&tree, &log, None, "attempt Z").unwrap();
+    tree.seal_extra(&log, &before, Hash::of(b"attempt Y"));
+    assert_eq!(faults(), [""; 0], "it is not held to what another one was");
+}
+
+#[test]
+fn a_log_that_comes_again_with_other_bytes_is_not_taken_for_rotten() {
+    put_again(directory().path());
+}
+
+#[test]
+fn nor_is_it_where_the_filesystem_keeps_no_checksum_with_a_file() {
+    let Some(disk) = WithoutAttributes::mount() else { return println!("skipped: only root can mount") };
+    put_again(disk.0.path());
+    assert!(disk.0.path().join(".granary/checksums").is_dir());
 }

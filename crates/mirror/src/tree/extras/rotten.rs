@@ -34,11 +34,9 @@ impl Tree {
         }
     }
 
-    /// Remembers what a file is that has been read, so that rot is told by it.
-    pub fn seal_extra(&self, extra: &Extra, checksum: Hash) {
-        if let Ok(file) = File::open(self.extra_path(extra)) {
-            self.beside.checksums.write(&extra.file_name(), &file, checksum);
-        }
+    /// Remembers what `file` is, which has been read and had no checksum, so that rot is told by it.
+    pub fn seal_extra(&self, extra: &Extra, file: &File, checksum: Hash) {
+        self.beside.checksums.add(&extra.file_name(), file, checksum);
     }
 
     /// The build ids that a listing of the tree has.
