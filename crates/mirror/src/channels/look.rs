@@ -96,15 +96,7 @@ impl Lists {
         let Listed { id, paths } = listed;
         let revision =
             Revision { id, url: found_at, paths, seen: Timestamp::now(), complete: None, refused: 0 };
-        // A file that is there already is written anew: it may be damaged.
-        tokio::task::block_in_place(|| {
-            self.tree.keep_file(list, &self.path(&standing.channel, &revision.id))?;
-            self.change(standing, |state| {
-                state.found(revision, standing.channel.keep);
-                state.tag = tag;
-            })
-        })?;
-        Ok(())
+        Ok(tokio::task::block_in_place(|| self.found(standing, list, revision, tag))?)
     }
 
     async fn download(&self, mut answer: Response) -> Result<TempFile, ChannelError> {

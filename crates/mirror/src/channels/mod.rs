@@ -17,6 +17,8 @@
 //! complete stays wanted until a newer revision is.
 
 mod bring;
+#[cfg(test)]
+mod crashes;
 mod followed;
 mod list;
 mod lists;

@@ -253,6 +253,25 @@ mod tests {
     }
 
     #[test]
+    fn an_access_counts_once_however_often_it_is_told() {
+        let accesses = Accesses::default();
+        pass(&accesses, 0, 1);
+        for _ in 0..1000 {
+            accesses.note(hash('a'));
+        }
+        pass(&accesses, 2, 2);
+        accesses.note(hash('b'));
+        assert!(
+            accesses.last(&hash('a')) < accesses.last(&hash('b')),
+            "the last one decides, and not how many"
+        );
+        let once = Accesses::default();
+        pass(&once, 0, 1);
+        once.note(hash('a'));
+        assert_eq!(once.last(&hash('a')), accesses.last(&hash('a')));
+    }
+
+    #[test]
     fn a_record_is_read_line_by_line() {
         let (a, nar) = (hash('a'), "1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s.nar.xz");
         let record = format!("aaaa\n{a}\n/nar/{nar}\n{a}\n\n/nix-cache-info\n{}", &a.as_str()[..20]);

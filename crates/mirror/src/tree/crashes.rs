@@ -1,6 +1,7 @@
 //! The power cut before every step of seeded histories of a tree: what is left is a valid cache, and is completed.
 
 mod beside;
+mod foreign;
 mod killed;
 mod removals;
 

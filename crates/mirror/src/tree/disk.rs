@@ -18,7 +18,7 @@ pub(super) fn nar_time() -> SystemTime {
 }
 
 /// Writes a new file.
-pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     #[cfg(test)]
     tell(&Event::Write(path))?;
     let mut file = File::create_new(path)?;
@@ -52,14 +52,25 @@ pub(super) fn sync(path: &Path) -> io::Result<()> {
 /// Makes the contents of these files of one filesystem last: each by itself, or all of them by one call for the whole
 /// filesystem, where that can be relied upon.
 pub(super) fn sync_all(files: &[&Path]) -> io::Result<()> {
+    #[cfg(test)]
+    let files = power::remembered(files);
     match files {
-        [first, _, ..] if filesystem::sync_is_complete(first) => {
+        [first, _, ..] if one_call_does(first) => {
             #[cfg(test)]
             tell(&Event::SyncFilesystem)?;
             Ok(nix::unistd::syncfs(File::open(first)?)?)
         }
         files => files.iter().try_for_each(|file| sync(file)),
     }
+}
+
+/// Whether one call makes everything last on the filesystem where this file is.
+fn one_call_does(file: &Path) -> bool {
+    #[cfg(test)]
+    if power::is_foreign() {
+        return false;
+    }
+    filesystem::sync_is_complete(file)
 }
 
 /// Gives a file another name, or takes the place of the one that had it.
@@ -70,7 +81,7 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Removes a file.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     #[cfg(test)]
     tell(&Event::Remove(path))?;
     fs::remove_file(path)

@@ -198,7 +198,7 @@ impl Tree {
     }
 
     /// Makes a directory of the tree whose name then lasts.
-    fn make_lasting(&self, directory: &Path) -> Result<(), TreeError> {
+    pub(super) fn make_lasting(&self, directory: &Path) -> Result<(), TreeError> {
         if directory.is_dir() {
             return Ok(());
         }

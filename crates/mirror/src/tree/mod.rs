@@ -241,17 +241,13 @@ impl Tree {
 
     /// Keeps a file of our own state, below `.granary`: whole, or as it was before.
     pub fn keep_below(&self, path: &Path, content: &[u8]) -> Result<(), TreeError> {
-        if let Some(directory) = path.parent() {
-            durable::make_directory(directory)?;
-        }
+        path.parent().map_or(Ok(()), |directory| self.make_lasting(directory))?;
         self.scratch.write(path, content)
     }
 
     /// Gives a file that has been written a name below `.granary`, for good.
     pub fn keep_file(&self, file: TempFile, path: &Path) -> Result<(), TreeError> {
-        if let Some(directory) = path.parent() {
-            durable::make_directory(directory)?;
-        }
+        path.parent().map_or(Ok(()), |directory| self.make_lasting(directory))?;
         disk::sync(file.path()).map_err(TreeError::io("sync", file.path()))?;
         durable::place(file, path)
     }

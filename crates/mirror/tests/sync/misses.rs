@@ -2,6 +2,7 @@
 
 mod broken;
 mod front;
+mod silent;
 
 use std::sync::Arc;
 

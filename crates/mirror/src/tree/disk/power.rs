@@ -1,6 +1,6 @@
 //! A machine whose power can be cut before any step, for the thread that uses it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::fs;
 use std::io;
@@ -44,12 +44,53 @@ struct Machine {
     loose: Vec<Loose>,
 }
 
+/// The filesystem on which the machine works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Filesystem {
+    /// As this machine has it.
+    Own,
+    /// One on which each file is synced by itself, such as NFS, ZFS, FUSE, and any under Linux before 5.8.
+    Foreign,
+    /// The same with a fault: of files that are synced together, the last is left out.
+    Forgetful,
+}
+
 thread_local! {
     static MACHINE: RefCell<Option<Machine>> = const { RefCell::new(None) };
+    static FILESYSTEM: Cell<Filesystem> = const { Cell::new(Filesystem::Own) };
+}
+
+/// Does `work` on such a filesystem.
+pub(in super::super) fn on<T>(filesystem: Filesystem, work: impl FnOnce() -> T) -> T {
+    let _until_the_end = Mounted;
+    FILESYSTEM.set(filesystem);
+    work()
+}
+
+/// A filesystem that is used until this is dropped, also by a panic: the next test may have the same thread.
+struct Mounted;
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        FILESYSTEM.set(Filesystem::Own);
+    }
+}
+
+/// Whether files are synced each by itself, whatever the filesystem of this machine can do.
+pub(super) fn is_foreign() -> bool {
+    FILESYSTEM.get() != Filesystem::Own
+}
+
+/// Those of several files whose sync is not forgotten.
+pub(super) fn remembered<'f, 'p>(files: &'f [&'p Path]) -> &'f [&'p Path] {
+    match files.split_last() {
+        Some((_, rest)) if FILESYSTEM.get() == Filesystem::Forgetful => rest,
+        _ => files,
+    }
 }
 
 /// Runs `work` on a machine that stops before step number `steps`. What it returned, and how many steps were done.
-pub(in super::super) fn run<T>(steps: usize, work: impl FnOnce() -> T) -> (T, Off) {
+pub(crate) fn run<T>(steps: usize, work: impl FnOnce() -> T) -> (T, Off) {
     MACHINE.set(Some(Machine { left: steps, ..Machine::default() }));
     let result = work();
     let machine = MACHINE.take().unwrap();
@@ -137,17 +178,17 @@ impl Machine {
 }
 
 /// A machine without power, and a disk that has not yet been looked at.
-pub(in super::super) struct Off(Machine);
+pub(crate) struct Off(Machine);
 
 impl Off {
     /// Steps that were done.
-    pub(in super::super) fn steps(&self) -> usize {
+    pub(crate) fn steps(&self) -> usize {
         self.0.done
     }
 
     /// Loses what was not synced: half of each such file's content; and of the names that were changed, for each
     /// directory, the changes after one that `choose` picks out of so many.
-    pub(in super::super) fn lose_unsynced(self, mut choose: impl FnMut(usize) -> usize) {
+    pub(crate) fn lose_unsynced(self, mut choose: impl FnMut(usize) -> usize) {
         for file in &self.0.unwritten {
             if let Ok(bytes) = fs::read(file) {
                 fs::write(file, &bytes[..bytes.len() / 2]).unwrap();

@@ -99,6 +99,25 @@ fn a_nar_file_that_two_share_goes_with_the_second() {
     assert!(disk.tree.in_trash(&b).is_none());
 }
 
+/// So the room is never used up sooner than is said. On the disk it is there once.
+#[test]
+fn a_nar_file_that_two_have_counts_for_each_and_for_none_when_both_are_gone() {
+    let disk = Disk::new();
+    let bytes = |disk: &Disk| (disk.tree.totals().bytes, disk.tree.trashed_bytes());
+    let (a, b) = (disk.publish('a', b"same", &[]), disk.publish('b', b"same", &[]));
+    let files = fs::read_dir(disk.tree.layout().nars()).unwrap().count();
+    assert_eq!((files, bytes(&disk)), (1, (8, 0)));
+    disk.tree.remove(&a).unwrap();
+    assert_eq!(bytes(&disk), (4, 4));
+    let disk = disk.again();
+    assert_eq!(bytes(&disk), (4, 4), "read again at the start");
+    disk.tree.remove(&b).unwrap();
+    assert_eq!(bytes(&disk), (0, 8));
+    disk.tree.empty_trash_of(&a).unwrap();
+    disk.tree.empty_trash_of(&b).unwrap();
+    assert_eq!(bytes(&disk), (0, 0));
+}
+
 #[test]
 fn what_is_taken_back_is_published_as_before() {
     let disk = Disk::new();

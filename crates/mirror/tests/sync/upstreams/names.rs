@@ -1,8 +1,9 @@
 //! What upstreams call their NAR files, and what their narinfos leave out.
 
-use granary_nix::NarInfo;
+use granary_nix::{Compression, Hash, NarInfo, served_nar_name};
 
 use crate::clean;
+use crate::common::cache::nar;
 use crate::common::{Cache, Reply, Upstream, job, mirror, source};
 
 /// Takes an artifact whose narinfo says where its NAR file is in this way, and what that is called at the upstream.
@@ -78,11 +79,40 @@ async fn either_of_file_hash_and_file_size_may_be_absent() {
 async fn hashes_in_hex() {
     let same = |info: &NarInfo| (info.url.clone(), info.url.clone());
     taken(same, |info| {
-        let hex = |text: String, hash: granary_nix::Hash| {
+        let hex = |text: String, hash: Hash| {
             assert!(text.contains(&hash.to_string()));
             text.replace(&hash.to_string(), &format!("sha256:{}", hash.to_hex()))
         };
         hex(hex(info.to_text(), info.nar_hash), info.file_hash.unwrap())
     })
     .await;
+}
+
+/// ncps wants them to be equal.
+#[tokio::test]
+async fn a_file_that_is_not_compressed_has_the_hash_and_the_size_of_its_nar() {
+    let mut cache = Cache::new("test-1");
+    let path = cache.add("a", &[]);
+    let nar = nar(b"contents");
+    let hash = Hash::of(&nar);
+    let artifact = cache.get(&path);
+    artifact.info = NarInfo {
+        url: "nar/x.nar".into(),
+        compression: Compression::None,
+        file_hash: None,
+        file_size: None,
+        nar_hash: hash,
+        nar_size: nar.len() as u64,
+        ..artifact.info.clone()
+    };
+    artifact.file = nar;
+    cache.sign(&path);
+    let (upstream, directory) = (Upstream::of(&cache).await, tempfile::tempdir().unwrap());
+    let (tree, syncer) = mirror(directory.path());
+    let outcome = syncer.pass(&job(vec![source(&upstream, &cache.keys(), 40)], &[&path]), &()).await;
+    assert!(outcome.is_synced() && outcome.refused.is_empty(), "{outcome:#?}");
+    let published = tree.published_narinfo(&path.hash_part()).unwrap();
+    assert_eq!((published.file_hash, published.file_size), (Some(hash), Some(published.nar_size)));
+    assert_eq!(published.url, served_nar_name(hash, Compression::None));
+    clean(directory.path(), &cache.keys());
 }
