@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod builds;
 mod carry;
 mod channels;
 mod crash;
