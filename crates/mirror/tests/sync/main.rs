@@ -17,6 +17,7 @@ mod killed;
 mod mirrored;
 mod misses;
 mod passes;
+mod push;
 mod quirks;
 mod readonly;
 mod refusals;
