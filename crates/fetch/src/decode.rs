@@ -74,7 +74,7 @@ fn refuse_large_window(compressed: &mut impl BufRead) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io::Write as _;
 
     use liblzma::stream::{Filters, LzmaOptions};
@@ -83,41 +83,42 @@ mod tests {
 
     const TEXT: &[u8] = b"nix-archive-1 nix-archive-1 nix-archive-1 nix-archive-1";
 
-    fn compress(compression: Compression) -> Vec<u8> {
+    /// A file of this compression with this in it.
+    pub(crate) fn compress(compression: Compression, text: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         match compression {
-            Compression::Xz => liblzma::read::XzEncoder::new(TEXT, 6).read_to_end(&mut out).map(drop),
+            Compression::Xz => liblzma::read::XzEncoder::new(text, 6).read_to_end(&mut out).map(drop),
             Compression::Bzip2 => {
-                bzip2::read::BzEncoder::new(TEXT, bzip2::Compression::best()).read_to_end(&mut out).map(drop)
+                bzip2::read::BzEncoder::new(text, bzip2::Compression::best()).read_to_end(&mut out).map(drop)
             }
-            Compression::Gzip => flate2::read::GzEncoder::new(TEXT, flate2::Compression::best())
+            Compression::Gzip => flate2::read::GzEncoder::new(text, flate2::Compression::best())
                 .read_to_end(&mut out)
                 .map(drop),
-            Compression::Zstd => zstd::stream::copy_encode(TEXT, &mut out, 3),
+            Compression::Zstd => zstd::stream::copy_encode(text, &mut out, 3),
             Compression::Brotli => {
                 let mut writer = brotli::CompressorWriter::new(&mut out, 4096, 5, 20);
-                writer.write_all(TEXT)
+                writer.write_all(text)
             }
             Compression::Lzma => {
                 let stream = Stream::new_lzma_encoder(&LzmaOptions::new_preset(6).unwrap()).unwrap();
-                liblzma::read::XzEncoder::new_stream(TEXT, stream).read_to_end(&mut out).map(drop)
+                liblzma::read::XzEncoder::new_stream(text, stream).read_to_end(&mut out).map(drop)
             }
             Compression::Lzip => {
-                out = lzip(TEXT);
+                out = lzip(text);
                 Ok(())
             }
             Compression::Lz4 => {
                 let info = lz4_flex::frame::FrameInfo::new().content_checksum(true);
                 let mut writer = lz4_flex::frame::FrameEncoder::with_frame_info(info, &mut out);
-                let written = writer.write_all(TEXT);
+                let written = writer.write_all(text);
                 writer.finish().unwrap();
                 written
             }
             Compression::Compress => {
-                out = lzw::tests::compressed(TEXT, 0x90);
+                out = lzw::tests::compressed(text, 0x90);
                 Ok(())
             }
-            _ => out.write_all(TEXT),
+            _ => out.write_all(text),
         }
         .unwrap();
         out
@@ -147,7 +148,7 @@ mod tests {
     #[test]
     fn every_supported_compression_reads_back() {
         for compression in Compression::ALL {
-            let result = decompress(compression, &compress(compression));
+            let result = decompress(compression, &compress(compression, TEXT));
             if compression.is_supported() {
                 assert_eq!(result.unwrap(), TEXT, "{compression}");
             } else {
@@ -161,7 +162,7 @@ mod tests {
         let alone = [Compression::None, Compression::Lzma, Compression::Brotli, Compression::Compress];
         let all = Compression::ALL.into_iter();
         for compression in all.filter(|one| one.is_supported() && !alone.contains(one)) {
-            let twice = compress(compression).repeat(2);
+            let twice = compress(compression, TEXT).repeat(2);
             assert_eq!(decompress(compression, &twice).unwrap(), TEXT.repeat(2), "{compression}");
         }
     }
@@ -171,7 +172,7 @@ mod tests {
         let all = Compression::ALL.into_iter();
         let silent = [Compression::None, Compression::Compress];
         for compression in all.filter(|one| one.is_supported() && !silent.contains(one)) {
-            let whole = compress(compression);
+            let whole = compress(compression, TEXT);
             assert!(decompress(compression, &whole[..whole.len() - 3]).is_err(), "{compression}");
         }
     }

@@ -171,3 +171,49 @@ fn local_fault(error: &dyn std::error::Error) -> Fault {
 fn is_absent(status: StatusCode) -> bool {
     matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::FORBIDDEN)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long it pauses, on a clock that goes only with the waits.
+    async fn paused(number: u32, after: Option<Duration>) -> Duration {
+        let began = tokio::time::Instant::now();
+        pause(number, after).await;
+        began.elapsed()
+    }
+
+    /// The grain of the clock.
+    const GRAIN: Duration = Duration::from_millis(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_are_repeated_after_waits_that_differ_and_are_bounded() {
+        for (number, bound) in [(1, 200), (2, 400), (3, 800), (4, 1600), (20, 10_000)] {
+            let bound = Duration::from_millis(bound);
+            let mut waits = Vec::new();
+            for _ in 0..40 {
+                waits.push(paused(number, None).await);
+            }
+            assert!(waits.iter().all(|wait| *wait <= bound + GRAIN), "{number}: {waits:?}");
+            // Forty of several hundred, by chance: that all are one, or none is in the upper half, does not happen.
+            waits.sort();
+            waits.dedup();
+            assert!(waits.len() > 5, "{number}: many that failed at once come back at once: {waits:?}");
+            assert!(waits.last().is_some_and(|longest| *longest > bound / 2), "{number}: {waits:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_that_names_a_time_is_not_asked_before() {
+        for seconds in [1, 3, 60] {
+            let after = Duration::from_secs(seconds);
+            for number in [1, 2] {
+                let wait = paused(number, Some(after)).await;
+                assert!(wait >= after && wait <= after + GRAIN, "{number}: {wait:?}");
+            }
+            // Where the back-off is longer, that holds.
+            let wait = paused(20, Some(after)).await;
+            assert!(wait >= after && wait <= after.max(Duration::from_secs(10)) + GRAIN, "{wait:?}");
+        }
+    }
+}

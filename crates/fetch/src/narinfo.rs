@@ -6,6 +6,10 @@ use url::Url;
 
 use crate::{Fault, Source};
 
+/// Most signatures of a narinfo that comes from elsewhere. Each is verified over the whole fingerprint, references and all; real
+/// ones have a handful.
+pub const MOST_SIGNATURES: usize = 128;
+
 /// Reads what a source gave for `hash`: it must parse, be about that artifact, meet the source's trust, lead to a NAR file
 /// where the source may have one, and name a compression that can be verified.
 pub fn admit(text: &[u8], hash: &HashPart, source: &Source) -> Result<NarInfo, Fault> {
@@ -18,9 +22,14 @@ pub fn admit(text: &[u8], hash: &HashPart, source: &Source) -> Result<NarInfo, F
     Ok(info)
 }
 
-/// Reads a narinfo of our own disk: it must parse, be about the artifact `hash`, and meet `trust`.
+/// Reads a narinfo from wherever: it must parse, be about the artifact `hash`, have no more than [`MOST_SIGNATURES`], and meet
+/// `trust`.
 pub fn admit_trusted(text: &[u8], hash: &HashPart, trust: &Trust) -> Result<NarInfo, Fault> {
     let info = about(text, hash)?;
+    if info.sigs.len() > MOST_SIGNATURES {
+        let message = format!("it has {} signatures; {MOST_SIGNATURES} are looked at", info.sigs.len());
+        return Err(Fault::new(RefusalReason::BadNarinfo, message));
+    }
     trust.judge(&info)?;
     Ok(info)
 }
@@ -77,6 +86,21 @@ mod tests {
         let sign = |info: &mut NarInfo| info.sigs = vec![key(1).sign(&info.fingerprint())];
         let info = admit(&text("nar/x.nar", "none", sign), &HASH.parse().unwrap(), &source()).unwrap();
         assert_eq!(nar_url(&info, &source()).unwrap().as_str(), "http://cache.example/sub/nar/x.nar");
+    }
+
+    #[test]
+    fn more_signatures_than_anybody_makes_are_not_verified() {
+        let with = |forged: usize| {
+            let sign = move |info: &mut NarInfo| {
+                info.sigs = vec![key(2).sign(&info.fingerprint()); forged];
+                info.sigs.push(key(1).sign(&info.fingerprint()));
+            };
+            admit(&text("nar/x.nar", "none", sign), &HASH.parse().unwrap(), &source())
+        };
+        assert_eq!(with(MOST_SIGNATURES - 1).unwrap().sigs.len(), MOST_SIGNATURES, "the last one is good");
+        let fault = with(MOST_SIGNATURES).unwrap_err();
+        assert_eq!(fault.reason, RefusalReason::BadNarinfo);
+        assert_eq!(fault.message, "it has 129 signatures; 128 are looked at");
     }
 
     #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::decode::tests::compress;
 
 const NAR: &[u8] = b"the decompressed bytes of an archive";
 
@@ -96,6 +97,19 @@ fn a_bomb_is_not_decompressed_to_its_end() {
     assert_eq!(reason(&bomb, &file), RefusalReason::NarSize);
     let second = [xz(NAR), xz(b"more")].concat();
     assert_eq!(reason(&expected(&second), &second), RefusalReason::NarSize, "a second stream counts too");
+}
+
+#[test]
+fn of_a_bomb_of_any_compression_a_byte_more_than_is_stated_is_decompressed() {
+    for compression in Compression::ALL.into_iter().filter(|compression| compression.is_supported()) {
+        let file = compress(compression, &vec![0; 4 << 20]);
+        assert_eq!(decode(compression, u64::MAX, &file[..], None).unwrap().1, 4 << 20, "{compression}");
+        for stated in [0, 10, 3000, 100_000, 1 << 20] {
+            let mut rest = &file[..];
+            let (_, read) = decode(compression, stated, &mut rest, None).unwrap();
+            assert_eq!(read, stated + 1, "{compression}");
+        }
+    }
 }
 
 #[test]

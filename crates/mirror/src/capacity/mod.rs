@@ -69,6 +69,21 @@ impl Capacity {
         }
     }
 
+    /// Lets `bytes` in that need not be kept, if there is room for all of it now. Without [`Rules`] it has to fit on the disk:
+    /// one that fills up in the middle costs the client its file. That there is no room says nothing about what is wanted here,
+    /// and is not told by [`Self::full`].
+    pub fn admit_guest(self: &Arc<Self>, bytes: u64, held: u64) -> Result<Room, NoRoom> {
+        let free = self.look().as_ref().and_then(free);
+        let mut state = self.state();
+        if state.read_only {
+            return Err(NoRoom::ReadOnly);
+        }
+        let space = Space { free, held, pending: state.pending };
+        decide::fits(&state.rules.unwrap_or_default(), space, bytes)?;
+        state.pending = state.pending.saturating_add(bytes);
+        Ok(Room { capacity: Arc::clone(self), bytes })
+    }
+
     /// `None`: it may fit when the others have ended.
     fn try_admit(self: &Arc<Self>, bytes: u64, held: u64) -> Option<Result<Room, NoRoom>> {
         let space = self.look();
@@ -194,6 +209,24 @@ mod tests {
         let capacity = Capacity::of(std::env::temp_dir());
         capacity.limit(Some(Rules { keep_free, max_size }));
         capacity
+    }
+
+    #[tokio::test]
+    async fn a_guest_has_room_beside_what_was_let_in_and_makes_nothing_full() {
+        let capacity = capacity(0, Some(100));
+        let guest = capacity.admit_guest(40, 20).unwrap();
+        assert!(capacity.admit_guest(41, 20).is_err() && capacity.full().is_none());
+        let wanted = capacity.admit(40, || 20).await.unwrap();
+        assert!(capacity.admit_guest(1, 20).is_err());
+        drop(guest);
+        let guest = capacity.admit_guest(40, 20).unwrap();
+        drop((wanted, guest));
+        capacity.limit(None);
+        let free = capacity.free().unwrap();
+        assert!(capacity.admit_guest(free.saturating_mul(2), 0).is_err(), "the disk itself bounds it");
+        drop(capacity.admit_guest(1, u64::MAX).unwrap());
+        capacity.read_only(true);
+        assert_eq!(capacity.admit_guest(0, 0).unwrap_err(), NoRoom::ReadOnly);
     }
 
     #[tokio::test]

@@ -137,13 +137,15 @@ impl Incoming {
         Ok(())
     }
 
-    /// Gives the file that waits under `name` to the caller, at `to`; whether there was one.
+    /// Gives the file that waits under `name` to the caller, at `to`; whether there was one. On a failure it still waits.
     pub(super) fn take(&self, name: &str, to: &Path) -> io::Result<bool> {
         let mut state = self.state();
-        if state.waiting.remove(name).is_none() {
+        if !state.waiting.contains_key(name) {
             return Ok(false);
         }
-        disk::rename(&self.directory.join(name), to).map(|()| true)
+        disk::rename(&self.directory.join(name), to)?;
+        state.waiting.remove(name);
+        Ok(true)
     }
 
     /// Removes what waits under `name`; whether anything did.

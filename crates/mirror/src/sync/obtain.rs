@@ -149,9 +149,13 @@ impl Context {
             }
         };
         // Both may be signed: builds are not always reproducible. The catalog's says what is wanted here.
-        if info.nar_hash != wanted.info.nar_hash || info.references != wanted.info.references {
+        if info.nar_hash != wanted.info.nar_hash {
             let message =
                 format!("it holds another build: NarHash {}, not {}", info.nar_hash, wanted.info.nar_hash);
+            return Err(Fault::new(RefusalReason::NarHash, message));
+        }
+        if info.references != wanted.info.references {
+            let message = "it holds another build: its references are others";
             return Err(Fault::new(RefusalReason::NarHash, message));
         }
         let file = file_for(&self.tree, source, &info).await?;

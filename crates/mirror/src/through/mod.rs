@@ -119,6 +119,7 @@ impl Through {
         Ok(Self(Arc::new(Shared {
             accesses: access::Accesses::read(&accesses, written, Timestamp::now()),
             wants,
+            space: keep::Space::new(settings.max_size, Arc::clone(&tree)),
             tree,
             upstreams: upstreams.into(),
             asking: fetcher.with_limits(asking)?,
@@ -127,7 +128,6 @@ impl Through {
             closures: closure::Closures::default(),
             flights: flight::Flights::default(),
             wrong: Lately::new(WRONG, MOST_WRONG),
-            space: keep::Space::new(settings.max_size),
             metrics: told.metrics,
             refusals: told.refusals,
             tasks,

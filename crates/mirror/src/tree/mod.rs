@@ -137,7 +137,17 @@ impl Tree {
     /// Waits until there is room for a NAR file of so many bytes at most, or says that there is none. The room is to be
     /// kept until the file is written, and to be dropped before anything else is waited for.
     pub async fn admit(&self, bytes: u64) -> Result<Room, NoRoom> {
-        self.capacity.admit(bytes, || self.totals().bytes + self.trashed_bytes()).await
+        self.capacity.admit(bytes, || self.held()).await
+    }
+
+    /// The same for a NAR file that need not be kept, and is not waited for.
+    pub fn admit_guest(&self, bytes: u64) -> Result<Room, NoRoom> {
+        self.capacity.admit_guest(bytes, self.held())
+    }
+
+    /// Bytes of all NAR files that are here. In memory.
+    fn held(&self) -> u64 {
+        self.totals().bytes + self.trashed_bytes()
     }
 
     /// The disk's id: 32 hexadecimal digits, made once. In memory.

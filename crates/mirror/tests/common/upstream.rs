@@ -75,6 +75,8 @@ struct Shared {
     thought: Mutex<Duration>,
     /// Requests that are thought about now, and at most so far.
     at_once: Mutex<(usize, usize)>,
+    /// The same of those for NAR files.
+    nars_at_once: Mutex<(usize, usize)>,
 }
 
 /// The server; it ends when this is dropped.
@@ -128,6 +130,11 @@ impl Upstream {
         self.shared.at_once.lock().unwrap().1
     }
 
+    /// How many requests for NAR files there were at once, at most.
+    pub fn nars_at_once(&self) -> usize {
+        self.shared.nars_at_once.lock().unwrap().1
+    }
+
     /// The bytes that `path` is answered with now.
     pub fn bytes(&self, path: &str) -> Vec<u8> {
         match self.shared.replies.lock().unwrap().get(path) {
@@ -154,14 +161,16 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
     let (range, hop, authorization) = (text("range"), text("granary-hop").is_some(), text("authorization"));
     shared.asked.lock().unwrap().push(Asked { path: path.clone(), range, hop, authorization });
-    {
-        let mut at_once = shared.at_once.lock().unwrap();
+    let nars = path.starts_with("nar/").then_some(&shared.nars_at_once);
+    let counts = || [&shared.at_once].into_iter().chain(nars);
+    for count in counts() {
+        let mut at_once = count.lock().unwrap();
         at_once.0 += 1;
         at_once.1 = at_once.1.max(at_once.0);
     }
     let thought = *shared.thought.lock().unwrap();
     tokio::time::sleep(thought).await;
-    shared.at_once.lock().unwrap().0 -= 1;
+    counts().for_each(|count| count.lock().unwrap().0 -= 1);
     let reply = next_reply(&mut shared.replies.lock().unwrap(), &path);
     respond(reply, &headers).await
 }

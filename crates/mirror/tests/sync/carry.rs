@@ -1,5 +1,7 @@
 //! What goes with artifacts, from media and caches that lie, and with those that are carried in part.
 
+mod killed;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

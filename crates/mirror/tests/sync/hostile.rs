@@ -2,6 +2,7 @@
 //! has is not repeated here.
 
 use granary_fetch::Source;
+use granary_fetch::narinfo::MOST_SIGNATURES;
 use granary_nix::{Compression, Hash, NarInfo, StorePath};
 use granary_placement::report::RefusalReason;
 use liblzma::stream::{Filters, LzmaOptions, Stream};
@@ -168,17 +169,21 @@ async fn narinfos_that_are_made_to_be_costly() {
     let start = "Sig: test-1:".len();
     let other = if sig[start..].starts_with('A') { "B" } else { "A" };
     let forged = format!("{}{other}{}\n", &sig[..start], &sig[start + 1..]);
-    let forged = format!("{rest}{}", forged.repeat(9_000));
+    let forged = |signatures| format!("{rest}{}", forged.repeat(signatures));
     let reference = format!("References: {}\n", "00bgd045z0d4icpbc2yyz4gx48ak44la-a ".repeat(100_000));
     for (what, expected, text) in [
         ("a million lines", RefusalReason::BadNarinfo, format!("{text}{}", "X: \n".repeat(1_000_000))),
         ("one line", RefusalReason::BadNarinfo, format!("{text}X-Long: {}\n", "x".repeat(4 << 20))),
         ("references", RefusalReason::BadNarinfo, text.replace("References: \n", &reference)),
-        ("forged signatures", RefusalReason::BadSignature, forged),
+        ("forged signatures", RefusalReason::BadSignature, forged(MOST_SIGNATURES)),
+        ("too many to look at", RefusalReason::BadNarinfo, forged(MOST_SIGNATURES + 1)),
+        ("as many as there is room for", RefusalReason::BadNarinfo, forged(9_000)),
     ] {
         attack.narinfo(Reply::Bytes(text.into_bytes()));
         attack.is_refused(expected, what).await;
     }
+    let (_, words) = attack.refused().await.unwrap();
+    assert_eq!(words, "it has 9000 signatures; 128 are looked at", "and none is verified");
 }
 
 /// A file that decompresses to very much more than `nar_size`.

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod builds;
 mod carry;
 mod channels;
 mod crash;
@@ -16,6 +17,7 @@ mod killed;
 mod mirrored;
 mod misses;
 mod passes;
+mod push;
 mod quirks;
 mod readonly;
 mod refusals;

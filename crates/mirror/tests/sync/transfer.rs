@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use granary_fetch::{Source, SourceKind};
+use granary_fetch::{Source, SourceKind, WebError};
 
 use super::common::upstream::Asked;
-use super::common::{Cache, Reply, SILENCE, Upstream, job, mirror, source};
+use super::common::{Cache, PATIENCE, Reply, SILENCE, Upstream, job, mirror, source, web_client};
 use super::mirrored::Mirrored;
 use super::{clean, is_visible};
 
@@ -173,4 +173,51 @@ async fn redirects_are_followed_within_reason() {
     let outcome = syncer.pass(&job(vec![source(&upstream, &cache.keys(), 40)], &[&moved, &lost]), &()).await;
     assert!(is_visible(directory.path(), &moved) && !is_visible(directory.path(), &lost));
     assert!(outcome.refused[0].message.contains("10 redirects"), "{:?}", outcome.refused);
+}
+
+/// Puts so many redirects before a file that is there.
+fn lead(upstream: &Upstream, name: &str, redirects: usize) {
+    let hop = |number: usize| if number == 0 { name.to_owned() } else { format!("hop/{number}/{name}") };
+    let file = upstream.bytes(name);
+    for number in 0..redirects {
+        upstream.set(&hop(number), Reply::Redirect(format!("/{}", hop(number + 1))));
+    }
+    upstream.set(&hop(redirects), Reply::Bytes(file));
+}
+
+#[tokio::test]
+async fn ten_redirects_are_followed_and_eleven_are_not() {
+    let mut cache = Cache::new("test-1");
+    let paths = ["narinfo-10", "narinfo-11", "nar-10", "nar-11"].map(|name| cache.add(name, &[]));
+    let upstream = Upstream::of(&cache).await;
+    let nars = [&paths[2], &paths[3]].map(|path| cache.get(path).info.url.clone());
+    let narinfos = [&paths[0], &paths[1]].map(|path| path.hash_part().narinfo_name());
+    let files = narinfos.iter().chain(&nars).zip([10, 11, 10, 11]);
+    for (name, redirects) in files.clone() {
+        lead(&upstream, name, redirects);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (_tree, syncer) = mirror(directory.path());
+    let job = job(vec![source(&upstream, &cache.keys(), 40)], &paths.each_ref());
+    let outcome = syncer.pass(&job, &()).await;
+    let visible = paths.each_ref().map(|path| is_visible(directory.path(), path));
+    assert_eq!(visible, [true, false, true, false], "{outcome:#?}");
+    let refused: Vec<&str> = outcome.refused.iter().map(|refusal| refusal.message.as_str()).collect();
+    assert!(refused.len() == 2 && refused.iter().all(|words| words.contains("10 redirects")), "{refused:?}");
+    let asked = upstream.take_asked();
+    for (name, redirects) in files {
+        let requests = asked.iter().filter(|asked| asked.path.ends_with(name.as_str())).count();
+        // The request itself, and ten more: the eleventh redirect is not followed, and the whole is not tried again.
+        assert_eq!(requests, 11, "{redirects} redirects before {name}");
+    }
+    // What is no artifact, a channel's list for one.
+    upstream.set("list-10", Reply::Bytes(b"list".to_vec()));
+    upstream.set("list-11", Reply::Bytes(b"list".to_vec()));
+    lead(&upstream, "list-10", 10);
+    lead(&upstream, "list-11", 11);
+    let (web, url) = (web_client(), upstream.url());
+    let got = web.get(&format!("{url}/list-10"), &[], PATIENCE).await.unwrap();
+    assert_eq!(got.bytes().await.unwrap(), "list");
+    let refused = web.get(&format!("{url}/list-11"), &[], PATIENCE).await.unwrap_err();
+    assert!(matches!(refused, WebError::Loop), "{refused}");
 }

@@ -1,5 +1,7 @@
 //! What is read when, over restarts and with clocks that are wrong.
 
+use std::time::Instant;
+
 use granary_mirror::verify::verify_tree;
 
 use super::*;
@@ -77,4 +79,38 @@ async fn a_single_artifact_is_read_once_in_a_period() {
     };
     tokio::join!(scrubber.run(&seen, seen.stop.clone()), waited);
     assert_eq!(seen.reads.into_inner(), 1);
+}
+
+#[tokio::test]
+async fn a_round_takes_the_time_that_the_budget_says() {
+    let site = Site::new().await;
+    let bytes = site.tree.totals().bytes;
+    // No machine is too slow for this: what is asked is that it takes at least so long. The period would have it in no time.
+    let rules = Rules { period: Duration::from_millis(10), bandwidth: bytes };
+    let seen = Seen { rounds: Mutex::new(1), ..Seen::default() };
+    let began = Instant::now();
+    Scrubber::open(Arc::clone(&site.tree), &site.cache.keys(), rules).run(&seen, seen.stop.clone()).await;
+    assert_eq!(seen.reads.into_inner(), 2);
+    assert!(began.elapsed() >= Duration::from_millis(990), "{:?} for {bytes} bytes", began.elapsed());
+}
+
+#[tokio::test]
+async fn suspects_are_read_within_the_budget_too() {
+    let mut site = Site::new().await;
+    let bytes = fs::metadata(site.nar(&site.library.clone())).unwrap().len();
+    let rules = Rules { period: Duration::from_hours(24), bandwidth: bytes };
+    let (name, suspects) = tokio::sync::mpsc::channel(1);
+    name.send(Suspect::Artifact(site.library.hash_part())).await.unwrap();
+    let seen = Seen { rounds: Mutex::new(9), ..Seen::default() };
+    let scrubber = Scrubber::open(Arc::clone(&site.tree), &site.cache.keys(), rules).with_suspects(suspects);
+    let began = Instant::now();
+    let read = async {
+        while seen.reads.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        seen.stop.cancel();
+        began.elapsed()
+    };
+    let ((), took) = tokio::join!(scrubber.run_suspects(&seen, seen.stop.clone()), read);
+    assert!(took >= Duration::from_millis(990), "{took:?} for {bytes} bytes");
 }

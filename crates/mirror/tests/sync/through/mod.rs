@@ -1,5 +1,6 @@
 //! Pull-through: what clients ask for, from upstreams that behave and from some that do not.
 
+mod full;
 mod narinfos;
 mod nars;
 mod room;

@@ -38,6 +38,22 @@ async fn an_upstream_has_no_more_requests_at_once_than_it_may() {
     }
 }
 
+#[tokio::test]
+async fn no_more_nar_files_are_had_at_once_than_limits_connections() {
+    let mut cache = Cache::new("test-1");
+    let paths: Vec<StorePath> = (0..20).map(|number| cache.add(&format!("p{number}"), &[])).collect();
+    let paths: Vec<&StorePath> = paths.iter().collect();
+    let upstream = Upstream::of(&cache).await;
+    // Long enough for others to come meanwhile, where they may.
+    upstream.think(Duration::from_millis(100));
+    let directory = tempfile::tempdir().unwrap();
+    let syncer = syncer(&directory, Limits { connections: 3, ..Limits::default() });
+    let outcome = syncer.pass(&job(vec![source(&upstream, &cache.keys(), 40)], &paths), &()).await;
+    assert!(outcome.is_synced(), "{outcome:#?}");
+    let at_once = upstream.nars_at_once();
+    assert!((2..=3).contains(&at_once), "{at_once} at once");
+}
+
 /// How long a pass over one NAR of 150,000 bytes takes.
 async fn time(limits: Limits, access: Access) -> Duration {
     let mut cache = Cache::new("test-1");
