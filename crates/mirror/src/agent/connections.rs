@@ -24,7 +24,7 @@ const BUFFER: usize = 64 << 10;
 
 /// How long a request's head may take to come, and so how long a connection may be idle: longer than nginx keeps one, so that
 /// nginx does not send a request while it is closed.
-const HEAD: Duration = Duration::from_secs(120);
+const HEAD: Duration = Duration::from_mins(2);
 
 /// Answers with `router` until `stop`, and then lets answers that have begun end. Each request has its peer's address as
 /// [`ConnectInfo`].
