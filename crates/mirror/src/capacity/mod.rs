@@ -8,12 +8,16 @@ mod decide;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nix::sys::statvfs::{FsFlags, Statvfs, statvfs};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 pub use decide::{NoRoom, Rules, Space};
+
+/// How long something that had no room is remembered after it was last asked for: twice as long as passes are apart.
+const REMEMBERED: Duration = Duration::from_hours(2);
 
 /// Watches over one directory. Without [`Rules`] everything is let in, and the disk says when it is full.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ struct State {
     pending: u64,
     /// The smallest that was not let in, until there is room for it.
     full: Option<NoRoom>,
+    /// At which look it was known that something has no room; `None`: something has been refused since the last one.
+    known: Option<Duration>,
     /// Whether the disk takes nothing in.
     read_only: bool,
 }
@@ -69,6 +75,12 @@ impl Capacity {
         }
     }
 
+    /// The same for what does not wait: `None` when there is no room now.
+    #[must_use]
+    pub fn admit_now(self: &Arc<Self>, bytes: u64, held: u64) -> Option<Room> {
+        self.try_admit(bytes, held)?.ok()
+    }
+
     /// `None`: it may fit when the others have ended.
     fn try_admit(self: &Arc<Self>, bytes: u64, held: u64) -> Option<Result<Room, NoRoom>> {
         let space = self.look();
@@ -87,14 +99,14 @@ impl Capacity {
             Ok(()) => {
                 // Something small that fits says nothing about what did not.
                 if state.full.as_ref().is_some_and(|full| fits(full.needed()).is_ok()) {
-                    state.full = None;
-                    info!(directory = %self.directory.display(), "there is room again; taking artifacts in");
+                    self.has_room(&mut state);
                 }
                 state.pending = state.pending.saturating_add(bytes);
                 Some(Ok(Room { capacity: Arc::clone(self), bytes }))
             }
             Err(_) if state.pending > 0 => None,
             Err(reason) => {
+                state.known = None;
                 if state.full.is_none() {
                     warn!(directory = %self.directory.display(), %reason, "not taking in what has no room, and serving on");
                 }
@@ -104,6 +116,28 @@ impl Capacity {
                 Some(Err(reason))
             }
         }
+    }
+
+    /// Looks whether there is room again for what had none, or nobody has asked for anything of that kind for long: what a
+    /// client asked for, nobody asks for again by himself. `held` is as for [`Self::admit`], `now` the time since the program
+    /// started.
+    pub fn look_again(&self, held: u64, now: Duration) {
+        let Some(needed) = self.state().full.as_ref().map(NoRoom::needed) else { return };
+        let free = self.look().as_ref().and_then(free);
+        let mut state = self.state();
+        let space = Space { free, held, pending: state.pending };
+        let fits = state.rules.is_none_or(|rules| decide::fits(&rules, space, needed).is_ok());
+        let known = *state.known.get_or_insert(now);
+        if fits {
+            self.has_room(&mut state);
+        } else if now.saturating_sub(known) > REMEMBERED {
+            state.full = None;
+        }
+    }
+
+    fn has_room(&self, state: &mut State) {
+        state.full = None;
+        info!(directory = %self.directory.display(), "there is room again; taking artifacts in");
     }
 
     /// Why something was not let in, which would not be now either; of several the smallest.
@@ -216,6 +250,33 @@ mod tests {
         capacity.limit(Some(Rules { keep_free: 0, max_size: Some(101) }));
         capacity.admit(1, || 0).await.unwrap();
         assert_eq!(capacity.full(), None, "it recovers by itself");
+    }
+
+    #[tokio::test]
+    async fn what_had_no_room_and_is_not_asked_for_again_is_not_remembered_for_ever() {
+        let capacity = capacity(0, Some(100));
+        let look = |held, hours| capacity.look_again(held, Duration::from_hours(hours));
+        assert!(capacity.admit_now(60, 50).is_none());
+        look(50, 1);
+        assert!(capacity.full().is_some());
+        look(40, 1);
+        assert_eq!(capacity.full(), None, "it would have room now");
+
+        assert!(capacity.admit_now(60, 50).is_none());
+        look(50, 10);
+        look(50, 12);
+        assert!(capacity.admit_now(60, 50).is_none(), "asked for again");
+        look(50, 13);
+        look(50, 15);
+        assert!(capacity.full().is_some());
+        look(50, 16);
+        assert_eq!(capacity.full(), None, "nobody wants it any more");
+
+        let room = capacity.admit_now(60, 0).unwrap();
+        assert!(capacity.admit_now(60, 0).is_none(), "it does not wait");
+        assert_eq!(capacity.full(), None);
+        drop(room);
+        assert!(capacity.admit_now(60, 0).is_some());
     }
 
     #[tokio::test]

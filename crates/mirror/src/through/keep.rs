@@ -11,8 +11,9 @@ use tokio::time::Instant;
 use super::flight::Obtained;
 use super::reclaim::{Guest, choose};
 use super::{Through, lock};
+use crate::capacity::Room;
 use crate::journal;
-use crate::tree::{Contents, TreeError};
+use crate::tree::{Contents, Tree, TreeError};
 
 /// How much more than needed is made free, as a part of the whole, so that not everything that comes has something leave.
 const SLACK: u64 = 50;
@@ -24,6 +25,7 @@ const AT_ONCE: usize = 64;
 pub(super) struct Space {
     /// Bytes.
     max: u64,
+    tree: Arc<Tree>,
     /// Bytes of what is under way.
     reserved: Arc<Mutex<u64>>,
     /// Held while room is made.
@@ -35,19 +37,27 @@ pub(super) struct Space {
 pub(super) struct Reservation {
     bytes: u64,
     reserved: Arc<Mutex<u64>>,
+    /// On the disk.
+    _room: Room,
 }
 
 impl Space {
-    pub(super) fn new(max: u64) -> Self {
-        Self { max, reserved: Arc::default(), making: tokio::sync::Mutex::default() }
+    pub(super) fn new(max: u64, tree: Arc<Tree>) -> Self {
+        Self { max, tree, reserved: Arc::default(), making: tokio::sync::Mutex::default() }
     }
 
-    /// A right to so many bytes, if there are as many beside what is under way. Guests make place for it.
+    /// A right to so many bytes, if there are as many beside what is under way, for which guests make place, and if the
+    /// disk may take as many.
     pub(super) fn reserve(&self, bytes: u64) -> Option<Reservation> {
+        // What is larger than everything that may be here says nothing about the disk.
+        if bytes > self.max {
+            return None;
+        }
+        let room = self.tree.admit_now(bytes)?;
         let mut reserved = lock(&self.reserved);
         let after = reserved.checked_add(bytes).filter(|after| *after <= self.max)?;
         *reserved = after;
-        Some(Reservation { bytes, reserved: Arc::clone(&self.reserved) })
+        Some(Reservation { bytes, reserved: Arc::clone(&self.reserved), _room: room })
     }
 
     /// How many bytes too many there are, with guests of so many.

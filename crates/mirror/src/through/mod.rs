@@ -112,6 +112,7 @@ impl Through {
         let fetching = Limits { connections: flight::AT_ONCE, ..limits.clone() };
         // Losing it only makes everything look alike.
         let accesses = std::fs::read_to_string(tree.layout().accesses()).unwrap_or_default();
+        let space = keep::Space::new(settings.max_size, Arc::clone(&tree));
         Ok(Self(Arc::new(Shared {
             accesses: access::Accesses::read(&accesses),
             wants,
@@ -123,7 +124,7 @@ impl Through {
             closures: closure::Closures::default(),
             flights: flight::Flights::default(),
             wrong: Lately::new(WRONG, MOST_WRONG),
-            space: keep::Space::new(settings.max_size),
+            space,
             metrics: told.metrics,
             refusals: told.refusals,
             tasks,

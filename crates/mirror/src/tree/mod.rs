@@ -63,6 +63,7 @@ use std::collections::BinaryHeap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use granary_nix::{HashPart, NarInfo};
 
@@ -135,7 +136,23 @@ impl Tree {
     /// Waits until there is room for a NAR file of so many bytes at most, or says that there is none. The room is to be
     /// kept until the file is written, and to be dropped before anything else is waited for.
     pub async fn admit(&self, bytes: u64) -> Result<Room, NoRoom> {
-        self.capacity.admit(bytes, || self.totals().bytes + self.trashed_bytes()).await
+        self.capacity.admit(bytes, || self.held()).await
+    }
+
+    /// The same for what does not wait: `None` when there is no room now. Asks the filesystem.
+    #[must_use]
+    pub fn admit_now(&self, bytes: u64) -> Option<Room> {
+        self.capacity.admit_now(bytes, self.held())
+    }
+
+    /// Looks whether there is room again; `now` is time since the program started. Asks the filesystem, if there was none.
+    pub fn look_for_room(&self, now: Duration) {
+        self.capacity.look_again(self.held(), now);
+    }
+
+    /// Bytes of the NAR files that are here.
+    fn held(&self) -> u64 {
+        self.totals().bytes + self.trashed_bytes()
     }
 
     /// The disk's id: 32 hexadecimal digits, made once. In memory.

@@ -3,6 +3,7 @@
 use granary_placement::report::Report;
 
 mod disk;
+mod full;
 mod retention;
 mod rot;
 
