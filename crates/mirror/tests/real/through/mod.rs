@@ -5,6 +5,7 @@ use crate::support::{Artifact, Mirror, Nix, Scene, eventually, noise, succeeded}
 mod away;
 mod clients;
 mod restart;
+mod room;
 
 /// An application and its closure: a large library, a small one, and what both need.
 fn artifacts() -> [Artifact; 4] {

@@ -4,6 +4,7 @@ use granary_placement::report::Report;
 
 mod disk;
 mod full;
+mod progress;
 mod retention;
 mod rot;
 
