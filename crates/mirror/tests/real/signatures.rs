@@ -142,16 +142,17 @@ async fn a_malformed_signature_at_an_upstream_does_not_reach_clients() {
         let sigs: Vec<&str> = said.lines().filter(|line| line.starts_with("Sig: ")).collect();
         assert!(matches!(sigs[..], [one] if one.starts_with("Sig: test-1:")), "{said}");
     }
-    let mut refused = 0;
     for (number, version) in versions().iter().enumerate() {
-        let nix = client(scene.path(), &format!("direct-{number}"), version);
-        let direct = nix.substitute("direct", &file_url(&corpus.cache), &corpus.key, &app.path);
-        refused += u32::from(!direct.status.success());
         let nix = client(scene.path(), &format!("mirrored-{number}"), version);
         succeeded(&nix.substitute("mirrored", &mirror.url(), &corpus.key, &app.path));
         for artifact in &artifacts {
             nix.has("mirrored", artifact);
         }
     }
-    println!("{refused} versions get nothing from the upstream itself");
+    // By itself the newest takes nothing from such a cache.
+    if let Some(newest) = Version::by("GRANARY_NIX_SID") {
+        let nix = client(scene.path(), "direct", &newest);
+        let direct = nix.substitute("direct", &file_url(&corpus.cache), &corpus.key, &app.path);
+        assert!(!direct.status.success());
+    }
 }
