@@ -1,4 +1,4 @@
-//! Watches whether the disk takes anything in: Linux makes a disk read-only when it finds it damaged, and an admin may.
+//! Watches whether the disk takes anything in, and has room: Linux makes a disk read-only when it finds it damaged, and an admin may.
 //!
 //! What is there is served all the same, so this has nothing to do with being ready. It also tells the tree that time passes.
 
@@ -25,22 +25,23 @@ pub(super) async fn watch(
     wakes: Wakes,
     stop: CancellationToken,
 ) {
-    let (mut before, began) = (true, Instant::now());
+    let (mut before, mut full_before, began) = (true, None, Instant::now());
     loop {
         let looked = Arc::clone(&tree);
         let look = move || {
             let takes_in = looked.takes_in();
             looked.time_passes(began.elapsed());
-            takes_in
+            looked.look_for_room(began.elapsed());
+            (takes_in, looked.capacity().full())
         };
-        let Ok(now) = tokio::task::spawn_blocking(look).await else { return };
-        if now != before || !now {
+        let Ok((now, full)) = tokio::task::spawn_blocking(look).await else { return };
+        if now != before || !now || full != full_before {
             tell(&tree, &status, &metrics);
         }
         if now && !before {
             wakes.all();
         }
-        before = now;
+        (before, full_before) = (now, full);
         if tokio::time::timeout(EVERY, stop.cancelled()).await.is_ok() {
             return;
         }

@@ -8,12 +8,16 @@ mod decide;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nix::sys::statvfs::{FsFlags, Statvfs, statvfs};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 pub use decide::{NoRoom, Rules, Space};
+
+/// How long something that had no room is remembered after it was last asked for: twice as long as passes are apart.
+const REMEMBERED: Duration = Duration::from_hours(2);
 
 /// Watches over one directory. Without [`Rules`] everything is let in, and the disk says when it is full.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ struct State {
     pending: u64,
     /// The smallest that was not let in, until there is room for it.
     full: Option<NoRoom>,
+    /// At which look it was known that something has no room; `None`: something has been refused since the last one.
+    known: Option<Duration>,
     /// Whether the disk takes nothing in.
     read_only: bool,
 }
@@ -62,7 +68,8 @@ impl Capacity {
             let mut ended = std::pin::pin!(self.ended.notified());
             // From here on no end is missed.
             ended.as_mut().enable();
-            match self.try_admit(bytes, held()) {
+            let rules = self.state().rules;
+            match self.try_admit(rules, bytes, held()) {
                 Some(result) => return result,
                 None => ended.await,
             }
@@ -70,22 +77,20 @@ impl Capacity {
     }
 
     /// Lets `bytes` in that need not be kept, if there is room for all of it now. Without [`Rules`] it has to fit on the disk:
-    /// one that fills up in the middle costs the client its file. That there is no room says nothing about what is wanted here,
-    /// and is not told by [`Self::full`].
-    pub fn admit_guest(self: &Arc<Self>, bytes: u64, held: u64) -> Result<Room, NoRoom> {
-        let free = self.look().as_ref().and_then(free);
-        let mut state = self.state();
-        if state.read_only {
-            return Err(NoRoom::ReadOnly);
-        }
-        let space = Space { free, held, pending: state.pending };
-        decide::fits(&state.rules.unwrap_or_default(), space, bytes)?;
-        state.pending = state.pending.saturating_add(bytes);
-        Ok(Room { capacity: Arc::clone(self), bytes })
+    /// one that fills up in the middle costs the client its file.
+    #[must_use]
+    pub fn admit_guest(self: &Arc<Self>, bytes: u64, held: u64) -> Option<Room> {
+        let rules = Some(self.state().rules.unwrap_or_default());
+        self.try_admit(rules, bytes, held)?.ok()
     }
 
     /// `None`: it may fit when the others have ended.
-    fn try_admit(self: &Arc<Self>, bytes: u64, held: u64) -> Option<Result<Room, NoRoom>> {
+    fn try_admit(
+        self: &Arc<Self>,
+        rules: Option<Rules>,
+        bytes: u64,
+        held: u64,
+    ) -> Option<Result<Room, NoRoom>> {
         let space = self.look();
         if space.as_ref().is_some_and(is_read_only) {
             self.read_only(true);
@@ -95,21 +100,21 @@ impl Capacity {
         if state.read_only {
             return Some(Err(NoRoom::ReadOnly));
         }
-        let rules = state.rules;
         let space = Space { free, held, pending: state.pending };
         let fits = |bytes| rules.map_or(Ok(()), |rules| decide::fits(&rules, space, bytes));
         match fits(bytes) {
             Ok(()) => {
                 // Something small that fits says nothing about what did not.
-                if state.full.as_ref().is_some_and(|full| fits(full.needed()).is_ok()) {
-                    state.full = None;
-                    info!(directory = %self.directory.display(), "there is room again; taking artifacts in");
+                let all = rules.unwrap_or_default();
+                if state.full.as_ref().is_some_and(|full| decide::fits(&all, space, full.needed()).is_ok()) {
+                    self.has_room(&mut state);
                 }
                 state.pending = state.pending.saturating_add(bytes);
                 Some(Ok(Room { capacity: Arc::clone(self), bytes }))
             }
             Err(_) if state.pending > 0 => None,
             Err(reason) => {
+                state.known = None;
                 if state.full.is_none() {
                     warn!(directory = %self.directory.display(), %reason, "not taking in what has no room, and serving on");
                 }
@@ -119,6 +124,28 @@ impl Capacity {
                 Some(Err(reason))
             }
         }
+    }
+
+    /// Looks whether there is room again for what had none, or nobody has asked for anything of that kind for long: what a
+    /// client asked for, nobody asks for again by himself. `held` is as for [`Self::admit`], `now` the time since the program
+    /// started.
+    pub fn look_again(&self, held: u64, now: Duration) {
+        let Some(needed) = self.state().full.as_ref().map(NoRoom::needed) else { return };
+        let free = self.look().as_ref().and_then(free);
+        let mut state = self.state();
+        let space = Space { free, held, pending: state.pending };
+        let fits = decide::fits(&state.rules.unwrap_or_default(), space, needed).is_ok();
+        let known = *state.known.get_or_insert(now);
+        if fits {
+            self.has_room(&mut state);
+        } else if now.saturating_sub(known) > REMEMBERED {
+            state.full = None;
+        }
+    }
+
+    fn has_room(&self, state: &mut State) {
+        state.full = None;
+        info!(directory = %self.directory.display(), "there is room again; taking artifacts in");
     }
 
     /// Why something was not let in, which would not be now either; of several the smallest.
@@ -212,21 +239,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_guest_has_room_beside_what_was_let_in_and_makes_nothing_full() {
+    async fn a_guest_has_room_beside_what_was_let_in_and_on_the_disk_itself() {
         let capacity = capacity(0, Some(100));
         let guest = capacity.admit_guest(40, 20).unwrap();
-        assert!(capacity.admit_guest(41, 20).is_err() && capacity.full().is_none());
         let wanted = capacity.admit(40, || 20).await.unwrap();
-        assert!(capacity.admit_guest(1, 20).is_err());
+        assert!(capacity.admit_guest(1, 20).is_none());
+        assert_eq!(capacity.full(), None, "it may fit when the others have ended");
         drop(guest);
         let guest = capacity.admit_guest(40, 20).unwrap();
         drop((wanted, guest));
         capacity.limit(None);
         let free = capacity.free().unwrap();
-        assert!(capacity.admit_guest(free.saturating_mul(2), 0).is_err(), "the disk itself bounds it");
+        assert!(capacity.admit(free.saturating_mul(2), || 0).await.is_ok(), "the disk says so itself");
+        assert!(capacity.admit_guest(free.saturating_mul(2), 0).is_none() && capacity.full().is_some());
         drop(capacity.admit_guest(1, u64::MAX).unwrap());
+        assert!(capacity.full().is_some(), "something small says nothing about it");
         capacity.read_only(true);
-        assert_eq!(capacity.admit_guest(0, 0).unwrap_err(), NoRoom::ReadOnly);
+        assert!(capacity.admit_guest(0, 0).is_none());
     }
 
     #[tokio::test]
@@ -249,6 +278,33 @@ mod tests {
         capacity.limit(Some(Rules { keep_free: 0, max_size: Some(101) }));
         capacity.admit(1, || 0).await.unwrap();
         assert_eq!(capacity.full(), None, "it recovers by itself");
+    }
+
+    #[tokio::test]
+    async fn what_had_no_room_and_is_not_asked_for_again_is_not_remembered_for_ever() {
+        let capacity = capacity(0, Some(100));
+        let look = |held, hours| capacity.look_again(held, Duration::from_hours(hours));
+        assert!(capacity.admit_guest(60, 50).is_none());
+        look(50, 1);
+        assert!(capacity.full().is_some());
+        look(40, 1);
+        assert_eq!(capacity.full(), None, "it would have room now");
+
+        assert!(capacity.admit_guest(60, 50).is_none());
+        look(50, 10);
+        look(50, 12);
+        assert!(capacity.admit_guest(60, 50).is_none(), "asked for again");
+        look(50, 13);
+        look(50, 15);
+        assert!(capacity.full().is_some());
+        look(50, 16);
+        assert_eq!(capacity.full(), None, "nobody wants it any more");
+
+        let room = capacity.admit_guest(60, 0).unwrap();
+        assert!(capacity.admit_guest(60, 0).is_none(), "it does not wait");
+        assert_eq!(capacity.full(), None);
+        drop(room);
+        assert!(capacity.admit_guest(60, 0).is_some());
     }
 
     #[tokio::test]

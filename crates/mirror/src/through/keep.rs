@@ -51,13 +51,14 @@ impl Space {
     /// A right to so many bytes, if there are as many beside what is under way, and on the disk. Guests make place for it among
     /// each other; the disk must have it now, because the file is there before anybody leaves.
     pub(super) fn reserve(&self, bytes: u64) -> Option<Reservation> {
+        // What is larger than everything that may be here says nothing about the disk.
+        if bytes > self.max {
+            return None;
+        }
+        let room = self.tree.admit_guest(bytes)?;
         let mut reserved = lock(&self.reserved);
-        let after = reserved.checked_add(bytes).filter(|after| *after <= self.max)?;
-        let room = self.tree.admit_guest(bytes);
-        let room = room.inspect_err(|why| tracing::info!(%why, "a NAR file is passed on, and not kept"));
-        let reservation = Reservation { bytes, reserved: Arc::clone(&self.reserved), _room: room.ok()? };
-        *reserved = after;
-        Some(reservation)
+        *reserved = reserved.checked_add(bytes).filter(|after| *after <= self.max)?;
+        Some(Reservation { bytes, reserved: Arc::clone(&self.reserved), _room: room })
     }
 
     /// How many bytes too many there are, with guests of so many.

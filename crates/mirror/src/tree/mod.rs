@@ -62,6 +62,7 @@ mod unreadable;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use granary_nix::{HashPart, NarInfo};
 
@@ -140,12 +141,18 @@ impl Tree {
         self.capacity.admit(bytes, || self.held()).await
     }
 
-    /// The same for a NAR file that need not be kept, and is not waited for.
-    pub fn admit_guest(&self, bytes: u64) -> Result<Room, NoRoom> {
+    /// The same for a NAR file that need not be kept, and is not waited for. Asks the filesystem.
+    #[must_use]
+    pub fn admit_guest(&self, bytes: u64) -> Option<Room> {
         self.capacity.admit_guest(bytes, self.held())
     }
 
-    /// Bytes of all NAR files that are here. In memory.
+    /// Looks whether there is room again; `now` is time since the program started. Asks the filesystem, if there was none.
+    pub fn look_for_room(&self, now: Duration) {
+        self.capacity.look_again(self.held(), now);
+    }
+
+    /// Bytes of all NAR files that are here.
     fn held(&self) -> u64 {
         self.totals().bytes + self.trashed_bytes()
     }

@@ -3,6 +3,7 @@
 //! Both have to be installed; without them the tests say that they are skipped, unless `GRANARY_REQUIRE_TOOLS=1`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are outside of #[test] functions")]
 
+mod addressed;
 mod answers;
 mod carry;
 mod clients;
@@ -20,6 +21,7 @@ mod proxy;
 mod push;
 mod readonly;
 mod relay;
+mod signatures;
 mod status;
 mod support;
 mod through;

@@ -54,11 +54,11 @@ impl Through {
         if let Some(reader) = self.landed(file, &known) {
             return Some(reader);
         }
-        // A disk that is full takes nothing in; what is asked for is passed on without it.
-        if flights.len() >= AT_ONCE || self.0.tree.capacity().full().is_some() {
+        if flights.len() >= AT_ONCE {
             return None;
         }
         let most = known.expected.file_size.unwrap_or(known.expected.nar_size);
+        // What has no room is passed on without being kept.
         let reservation = self.0.space.reserve(most)?;
         let (show, view) = watch::channel(View::default());
         flights.insert(file.to_owned(), view.clone());

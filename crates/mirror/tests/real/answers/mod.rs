@@ -5,6 +5,8 @@ use reqwest::Response;
 
 use crate::support::{Artifact, Mirror, Scene, wants};
 
+mod heads;
+mod hits;
 mod parts;
 mod paths;
 mod trouble;

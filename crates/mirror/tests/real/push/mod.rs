@@ -13,6 +13,7 @@ use crate::support::{
 mod beside;
 mod by_nix;
 mod clients;
+mod large;
 
 /// A mirror that takes pushes, and a store that has what is pushed.
 struct Fixture {

@@ -33,6 +33,37 @@ async fn each_artifact_has_one_line_in_the_log() {
     assert!(lines.iter().any(|line| within(&line)), "{lines:?}");
 }
 
+/// The rounds over the file's channels are told like the passes over its policies.
+#[tokio::test]
+async fn each_artifact_of_a_channel_has_one_line_in_the_log() {
+    let Some((scene, artifacts)) = three().await else { return };
+    let [good, bad, user] = &artifacts;
+    let (corpus, url) = (&scene.corpus, &scene.upstream.url);
+    corpus.list("stable", &[good, user]);
+    let channels = format!("channels: [{{url: '{url}/stable'}}]");
+    let site = scene.site("lan");
+    scene.write(&site, &channels);
+    let mirror = Mirror::run_with(site, &[AS_JSON]);
+    let done = |report: &Report| {
+        report.refused_total == 2
+            && report.artifacts == 1
+            && report.channels.iter().all(|it| it.complete.is_some())
+    };
+    mirror.until("a round has ended", done).await;
+    let paths = artifacts.each_ref().map(|artifact| &*artifact.path);
+    let lines = mirror.lines_about(&paths).await;
+    let published = line_of(&lines, &good.path);
+    assert_eq!((&published["message"], &published["source"]), (&"published".into(), &url.clone().into()));
+    assert_eq!((&published["level"], &published["bytes"]), (&"INFO".into(), &corpus.nar(good).len().into()));
+    // What needs something that is refused is not asked of anybody.
+    for (artifact, reason, source) in [(bad, "file-hash", &**url), (user, "missing-reference", "")] {
+        let line = line_of(&lines, &artifact.path);
+        assert_eq!((&line["message"], &line["reason"]), (&"refused".into(), &reason.into()), "{line}");
+        assert_eq!((&line["level"], &line["source"]), (&"WARN".into(), &source.into()), "{line}");
+        assert!(line["fault"].as_str().is_some_and(|fault| !fault.is_empty()), "{line}");
+    }
+}
+
 /// What clients ask for beyond what is wanted, good and bad, is told like what a pass does.
 #[tokio::test]
 async fn pull_through_tells_of_each_artifact_in_log_metric_page_and_quarantine() {

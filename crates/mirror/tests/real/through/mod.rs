@@ -6,6 +6,7 @@ mod away;
 mod clients;
 mod parts;
 mod restart;
+mod room;
 
 /// An application and its closure: a large library, a small one, and what both need.
 fn artifacts() -> [Artifact; 4] {

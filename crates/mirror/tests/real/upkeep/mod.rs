@@ -3,6 +3,8 @@
 use granary_placement::report::Report;
 
 mod disk;
+mod full;
+mod progress;
 mod retention;
 mod rot;
 
