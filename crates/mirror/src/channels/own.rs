@@ -63,7 +63,7 @@ impl Channels {
     ) {
         while !self.standing.is_empty() {
             let round = async {
-                self.round(watcher).await;
+                Box::pin(self.round(watcher)).await;
                 if alone {
                     self.tidy().await;
                 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use reqwest::StatusCode;
+
 use super::support::{
     Artifact, Mirror, Report, Scene, Small, TOKEN, eventually, noise, run, takes_pushes, text, wants,
 };
@@ -56,7 +58,7 @@ async fn it_starts_on_a_read_only_disk_serves_says_so_and_recovers_by_itself() {
         let url = format!("{}/nar/{}.nar.xz", second.url(), "0".repeat(52));
         client.put(url).bearer_auth(TOKEN).body("a NAR").send().await.unwrap().status()
     };
-    assert!(push().await.is_server_error());
+    assert_eq!(push().await, StatusCode::INSUFFICIENT_STORAGE);
     let log = second.log();
     assert_eq!(log.matches("the disk is read-only: serving what is there").count(), 1, "{log}");
     // The pod's first container has nothing left to do, and says no word about the disk.
