@@ -73,7 +73,7 @@ async fn it_starts_on_a_read_only_disk_serves_says_so_and_recovers_by_itself() {
             && report.upkeep.capacity.as_ref().is_some_and(|capacity| !capacity.read_only)
     };
     second.until("recovered", all).await;
-    assert_eq!(push().await, reqwest::StatusCode::CREATED);
+    assert_eq!(push().await, StatusCode::CREATED);
     assert!(!second.site.tree().join(".granary/tmp/7").exists(), "what had to wait is done");
     second.verified(&corpus.key);
 }
