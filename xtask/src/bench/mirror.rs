@@ -48,10 +48,13 @@ impl Drop for Mirror {
 /// Seconds between two looks at something that is waited for.
 pub const LOOK: std::time::Duration = std::time::Duration::from_millis(20);
 
+/// As which everything is asked: only Nix is given the `Mirrors` line.
+pub const NIX: &str = "curl/8 Nix/2.34";
+
 /// The answer to a GET, if there is one: the status, and the body as text.
 pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
     let output = Command::new("curl")
-        .args(["--silent", "--max-time", "5", "--write-out", "\n%{http_code}"])
+        .args(["--silent", "--user-agent", NIX, "--max-time", "5", "--write-out", "\n%{http_code}"])
         .arg(format!("http://127.0.0.1:{port}{path}"))
         .output()
         .ok()?;

@@ -59,10 +59,15 @@ impl Drop for PlainNginx {
     }
 }
 
-/// A port that nothing listens on at this moment.
+/// A port that nothing listens on at this moment, nor on the next one, where a mirror's agent is.
 pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("cannot find a free port")?;
-    Ok(listener.local_addr().context("cannot read the port")?.port())
+    loop {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).context("cannot find a free port")?;
+        let port = listener.local_addr().context("cannot read the port")?.port();
+        if port.checked_add(1).is_some_and(|next| TcpListener::bind(("127.0.0.1", next)).is_ok()) {
+            return Ok(port);
+        }
+    }
 }
 
 fn configuration(root: &Path, state: &Path, port: u16) -> String {

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{Load, Per};
 use crate::bench::measure;
+use crate::bench::mirror::NIX;
 
 /// Seconds of load for each server in a round.
 const SECONDS: u32 = 2;
@@ -15,7 +16,7 @@ const SECONDS: u32 = 2;
 pub(super) fn script(paths: &[String]) -> String {
     let list = paths.iter().map(|path| format!("\"{path}\"")).collect::<Vec<_>>().join(",\n");
     format!(
-        "local paths = {{\n{list}\n}}\nlocal at = 0\nrequest = function()\n  at = at % #paths + 1\n  return wrk.format(\"GET\", paths[at], {{[\"User-Agent\"] = \"curl/8 Nix/2.34\"}})\nend\n"
+        "local paths = {{\n{list}\n}}\nlocal at = 0\nrequest = function()\n  at = at % #paths + 1\n  return wrk.format(\"GET\", paths[at], {{[\"User-Agent\"] = \"{NIX}\"}})\nend\n"
     )
 }
 
