@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use granary_nix::StorePath;
 
-use super::clean;
 use super::common::{Cache, Upstream};
+use super::{clean, start_agent};
 
 /// How often it is killed.
 const TIMES: usize = 40;
@@ -48,13 +48,7 @@ async fn killed_while_artifacts_come_and_go_the_tree_is_valid_and_is_completed()
         // Everything is wanted, then only the first few, so that the rest is taken out.
         let (wanted, come) = if time % 2 == 0 { (&paths[..], true) } else { (&paths[..4], false) };
         write(wanted);
-        let mut agent = Command::new(env!("CARGO_BIN_EXE_granary-mirror"))
-            .args(["agent", "--config"])
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut agent = start_agent(&config);
         // It is killed at another moment each time: when so many are here, or so few are left.
         let enough = 4 + time / 2;
         loop {

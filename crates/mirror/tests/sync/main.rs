@@ -32,6 +32,7 @@ mod upstreams;
 mod verify;
 
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use granary_mirror::sync::PassOutcome;
 use granary_mirror::verify::{TreeCheck, verify_tree};
@@ -43,6 +44,17 @@ fn clean(directory: &Path, trust: impl Into<Trust>) -> TreeCheck {
     let check = verify_tree(directory, trust).unwrap();
     assert_eq!(check.faults, [], "the tree must be a valid cache");
     check
+}
+
+/// The real agent, without an nginx, and without a word.
+fn start_agent(config: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_granary-mirror"))
+        .args(["agent", "--config"])
+        .arg(config)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 /// Whether the narinfo of `path` can be seen in the tree.

@@ -2,8 +2,7 @@
 //!
 //! `cargo xtask setup` gets the newer versions; without one the tests say that they are skipped, unless
 //! `GRANARY_REQUIRE_TOOLS=1`.
-// Clippy counts only functions marked `#[test]` as tests, and the helpers here serve nothing else.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are outside of #[test] functions")]
 
 mod cache;
 mod compressions;

@@ -1,7 +1,7 @@
 //! A disk without room: what clients ask for is passed on, and never half a file as if it were whole.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use granary_nix::{NarInfo, StorePath};
 use http::StatusCode;
 
 use super::super::common::{Cache, PATIENCE, Reply, Small, Upstream, source};
-use super::super::{clean, is_visible};
+use super::super::{clean, is_visible, start_agent};
 use super::{Got, Site};
 
 const MIB: usize = 1 << 20;
@@ -122,13 +122,7 @@ impl Agent {
             cache.key.public_key(),
         );
         fs::write(&config, text).unwrap();
-        let process = Command::new(env!("CARGO_BIN_EXE_granary-mirror"))
-            .args(["agent", "--config"])
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let process = start_agent(&config);
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let url = format!("http://127.0.0.1:{agent}");
         Self { process, url, client, _folder: folder, tree }

@@ -55,9 +55,9 @@ fn nix_and_we_read_the_same_of_every_variant(version: &Version) {
                 taken.insert(path, info);
             }
             (Reading::Neither, Err(_)) => assert!(theirs().is_err(), "nix takes {variant:?}: {:?}", theirs()),
-            (Reading::OnlyNix(_, meant), Err(_)) => {
+            (Reading::OnlyNix(why, meant), Err(_)) => {
                 let meant = NarInfo::parse(&variant.read_as(meant)).unwrap();
-                assert_eq!(theirs(), Ok(Read::from(&meant)), "{variant:?}");
+                assert_eq!(theirs(), Ok(Read::from(&meant)), "{variant:?}: {why}");
             }
             (Reading::UnknownCompression(name), Err(_)) => {
                 let plain = NarInfo::parse(&variant.read_as(str::to_owned)).unwrap();

@@ -10,7 +10,7 @@ pub enum Reading {
     /// Nobody.
     Neither,
     /// Nix takes it and reads what this makes of the plain one, and we do not take it, for this reason.
-    OnlyNix(#[allow(dead_code, reason = "for who reads a failure")] &'static str, fn(&str) -> String),
+    OnlyNix(&'static str, fn(&str) -> String),
     /// Nix reads this name, and fails only when it has to decode the NAR: 2.34 aborts its process. We do not take it.
     UnknownCompression(&'static str),
     /// We drop this signature. Nix keeps it, and from this version on refuses the narinfo. What we write of it is read the
