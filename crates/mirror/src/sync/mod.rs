@@ -10,6 +10,7 @@
 
 mod board;
 mod demand;
+mod gather;
 mod graph;
 pub mod job;
 mod kept;

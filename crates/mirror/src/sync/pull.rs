@@ -12,19 +12,17 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::Instrument as _;
 
 use super::board::Board;
+use super::gather::{AT_ONCE, Gather};
 use super::kept;
 use super::obtain::{Context, Found, Obtained, Problem};
 use super::plan::Blame;
 use super::resolve;
 use super::schedule::Schedule;
 use crate::capacity::NoRoom;
-use crate::tree::{Contents, Publication, TreeError};
+use crate::tree::{Contents, Publication, Tree, TreeError};
 
 /// Artifacts in work for each connection: most of them wait for a decoder.
 const IN_WORK: usize = 4;
-
-/// Artifacts that are published together, at most.
-const AT_ONCE: usize = 256;
 
 /// One artifact to pull.
 #[derive(Debug)]
@@ -78,6 +76,7 @@ pub(super) async fn pull_all(
         Pull { orders, board, done, begun: HashMap::new(), since: HashMap::new(), obtained: HashMap::new() };
     let mut fetching: JoinSet<(usize, Result<Obtained, Problem>)> = JoinSet::new();
     let mut publishing: JoinSet<Published> = JoinSet::new();
+    let mut gather = Gather::new(tokio::time::Instant::now());
     pull.refuse_what_stands();
     loop {
         while fetching.len() < most
@@ -93,22 +92,16 @@ pub(super) async fn pull_all(
                 pull.since.insert(place, Instant::now());
             }
         }
-        // The next batch gathers while one is on its way.
-        if is_ready
-            && publishing.is_empty()
-            && let Some(batch) = pull.batch()
-        {
-            let tree = Arc::clone(&context.tree);
-            publishing.spawn_blocking(move || {
-                let (places, publications): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-                let outcomes = tree.publish_all(publications);
-                places
-                    .into_iter()
-                    .zip(outcomes)
-                    .map(|((place, got), outcome)| (place, got, outcome))
-                    .collect()
-            });
+        // The next batch gathers while one is on its way, and for a moment more.
+        let now = tokio::time::Instant::now();
+        if is_ready && publishing.is_empty() && gather.is_due(now, pull.obtained.len(), fetching.len()) {
+            gather.left(now);
+            if let Some(batch) = pull.batch() {
+                let tree = Arc::clone(&context.tree);
+                publishing.spawn_blocking(move || publish(&tree, batch));
+            }
         }
+        let gathers = is_ready && publishing.is_empty() && !fetching.is_empty() && !pull.obtained.is_empty();
         // A task of ours does not panic; if one did, its path would be told nothing about, and nothing worse.
         tokio::select! {
             () = &mut ready, if !is_ready => is_ready = true,
@@ -122,9 +115,16 @@ pub(super) async fn pull_all(
                     pull.published(list);
                 }
             }
+            () = gather.pause(), if gathers => {}
             else => break,
         }
     }
+}
+
+fn publish(tree: &Tree, batch: Vec<((usize, Got), Publication)>) -> Published {
+    let (places, publications): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+    let outcomes = tree.publish_all(publications);
+    places.into_iter().zip(outcomes).map(|((place, got), outcome)| (place, got, outcome)).collect()
 }
 
 /// Takes it back from the trash, or fetches it if there is room for it. `found` is its narinfo, if that is not in the catalog.
