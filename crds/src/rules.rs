@@ -95,12 +95,12 @@ pub fn is_upstream_url(url: &str) -> bool {
 }
 
 /// Whether a text is the host of a URL, maybe with a port. What looks like an IPv4 address to who reads URLs (WHATWG URL, 3.5:
-/// the last part is a number) has to be one.
+/// the last part is a number) has to be one, written as usual: `1.2.3` would be 1.2.0.3.
 fn is_authority(text: &str) -> bool {
     let (host, port) = text.split_once(':').unwrap_or((text, "80"));
     let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next().unwrap_or_default();
-    let is_number =
-        !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
+    let is_number = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit())
+        || last.to_ascii_lowercase().starts_with("0x");
     all_of(host, b"._-") && (!is_number || host.parse::<Ipv4Addr>().is_ok()) && is_port(port)
 }
 
@@ -127,8 +127,13 @@ pub fn is_host_path(path: &str) -> bool {
 /// Whether a text is a host name or an IPv4 address.
 #[must_use]
 pub fn is_host(host: &str) -> bool {
+    is_dotted(host) && is_authority(host)
+}
+
+/// Whether a text has letters, digits, `.` and `-`, and a letter or digit at either end.
+fn is_dotted(text: &str) -> bool {
     let ends = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
-    all_of(host, b".-") && ends(host.bytes().next()) && ends(host.bytes().last())
+    all_of(text, b".-") && ends(text.bytes().next()) && ends(text.bytes().last())
 }
 
 /// Whether a URL can be that of a proxy: http, a host, maybe a port.
@@ -155,7 +160,7 @@ pub fn is_proxy_except(text: &str) -> bool {
 /// Whether a text can be the name of a Kubernetes object.
 #[must_use]
 pub fn is_object_name(name: &str) -> bool {
-    is_host(name) && !name.bytes().any(|byte| byte.is_ascii_uppercase())
+    is_dotted(name) && !name.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 /// Whether a text can be a key of a Secret; it becomes the name of a file.
@@ -204,6 +209,7 @@ mod tests {
             "https://a:65536",
             "https://999.1.1.1",
             "https://1.2.3",
+            "https://1.2.3.0X4",
             "https://a/;",
             "HTTPS://a",
         ] {
@@ -236,6 +242,10 @@ mod tests {
         for bad in ["", "-a", "a.", "a:80", "http://a", "a/b", "a b", "a_b"] {
             assert!(!is_host(bad) && !is_object_name(bad), "{bad}");
         }
+        for number in ["1.2.3.999", "10.0.0.256", "1.2.3", "7", "1.2.3.0x4", "01.2.3.4"] {
+            assert!(!is_host(number) && is_object_name(number), "{number}");
+        }
+        assert!(!is_host("1.2.3.0X4"));
         assert!(is_host("CDN") && !is_object_name("CDN"));
     }
 

@@ -1,6 +1,6 @@
 //! What a narinfo must be before it counts.
 
-use granary_nix::{HashPart, NarInfo, Trust};
+use granary_nix::{ContentAddress, HashPart, NarInfo, Trust, Unproven};
 use granary_placement::report::RefusalReason;
 use url::Url;
 
@@ -22,8 +22,8 @@ pub fn admit(text: &[u8], hash: &HashPart, source: &Source) -> Result<NarInfo, F
     Ok(info)
 }
 
-/// Reads a narinfo from wherever: it must parse, be about the artifact `hash`, have no more than [`MOST_SIGNATURES`], and meet
-/// `trust`.
+/// Reads a narinfo from wherever: it must parse, be about the artifact `hash`, have no more than [`MOST_SIGNATURES`], meet
+/// `trust`, and have no content address of something else.
 pub fn admit_trusted(text: &[u8], hash: &HashPart, trust: &Trust) -> Result<NarInfo, Fault> {
     let info = about(text, hash)?;
     if info.sigs.len() > MOST_SIGNATURES {
@@ -31,7 +31,20 @@ pub fn admit_trusted(text: &[u8], hash: &HashPart, trust: &Trust) -> Result<NarI
         return Err(Fault::new(RefusalReason::BadNarinfo, message));
     }
     trust.judge(&info)?;
+    check_address(&info)?;
     Ok(info)
+}
+
+/// Refuses a content address that makes another path or is of another NAR. No signature covers it, so a good one says nothing
+/// about it, and no Nix takes the path. Addresses that cannot be checked here, or not before the NAR is there, pass.
+fn check_address(info: &NarInfo) -> Result<(), Fault> {
+    let address = info.ca.as_deref().and_then(|text| text.parse::<ContentAddress>().ok());
+    match address.map(|address| address.matches(info)) {
+        Some(Err(wrong @ (Unproven::Path { .. } | Unproven::NarHash { .. }))) => {
+            Err(Fault::new(RefusalReason::BadNarinfo, format!("{wrong}: no Nix would take it")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads a narinfo that must be about the artifact `hash`; whether it is trusted is for the caller to find out.
@@ -51,7 +64,7 @@ pub fn nar_url(info: &NarInfo, source: &Source) -> Result<Url, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use granary_nix::{PublicKeys, SecretKey};
+    use granary_nix::{Hash, PublicKeys, SecretKey};
 
     use super::*;
     use crate::SourceKind;
@@ -101,6 +114,44 @@ mod tests {
         let fault = with(MOST_SIGNATURES).unwrap_err();
         assert_eq!(fault.reason, RefusalReason::BadNarinfo);
         assert_eq!(fault.message, "it has 129 signatures; 128 are looked at");
+    }
+
+    #[test]
+    fn a_content_address_of_something_else_is_refused_whoever_signed() {
+        let contents = Hash::of(b"contents");
+        let admitted = |address: String, change: fn(&mut NarInfo)| {
+            let sign = |info: &mut NarInfo| {
+                info.nar_hash = contents;
+                info.ca = Some(address);
+                change(info);
+                info.sigs = vec![key(1).sign(&info.fingerprint())];
+            };
+            let text = text("nar/x.nar", "none", sign);
+            let hash = NarInfo::parse(&text).unwrap().store_path.hash_part();
+            admit(&text, &hash, &source()).map_err(|fault| (fault.reason, fault.message))
+        };
+        // The path that its address makes.
+        let fitting: fn(&mut NarInfo) = |info| {
+            let address: ContentAddress = info.ca.as_ref().unwrap().parse().unwrap();
+            let Err(Unproven::Path { expected, .. }) = address.matches(info) else { panic!("{info}") };
+            info.store_path = expected;
+        };
+        for address in ["fixed:r:", "fixed:", "text:"].map(|kind| format!("{kind}{contents}")) {
+            assert!(admitted(address.clone(), fitting).is_ok(), "{address}");
+            let (reason, message) = admitted(address.clone(), |_| {}).unwrap_err();
+            assert_eq!(reason, RefusalReason::BadNarinfo);
+            assert!(
+                message.starts_with(&format!("content address {address} makes /nix/store/")),
+                "{message}"
+            );
+        }
+        let other = Hash::of(b"other");
+        let (reason, message) = admitted(format!("fixed:r:{other}"), fitting).unwrap_err();
+        assert_eq!(reason, RefusalReason::BadNarinfo);
+        assert!(message.contains(&format!("is not NarHash {contents}")), "{message}");
+        // What cannot be checked here is left to who can.
+        let sha1 = "text:sha1:9m1skbnr5i43n3yypvda5s65vhfwdx5a";
+        assert!(admitted(sha1.to_owned(), |_| {}).is_ok());
     }
 
     #[test]

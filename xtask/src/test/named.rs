@@ -1,7 +1,9 @@
 //! The tests that the book names are there, and so are the modules of tests: a table that says what shows a promise must not
 //! outlive the test.
 
-use std::collections::{BTreeSet, HashSet};
+mod source;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -9,11 +11,11 @@ use anyhow::{Result, bail};
 
 use crate::test::Context;
 use crate::test::counts::Counts;
+use source::Source;
 
-/// A name in backquotes that has at least so many words, joined by underscores, is the name of a test.
-const WORDS: usize = 4;
-/// The same where modules stand before it.
-const WORDS_IN_MODULE: usize = 3;
+/// A name in backquotes that has at least so many words, joined by underscores, is the name of a test. One that stands in a
+/// module, `module::name`, is a test or a module of tests whatever its length: a word alone may be anything.
+const WORDS: usize = 3;
 
 /// Fails with the names that no test and no module with tests has.
 pub fn check(context: &Context) -> Result<Counts> {
@@ -42,21 +44,14 @@ pub fn check(context: &Context) -> Result<Counts> {
 /// The names of tests and of modules in a page.
 fn names(page: &str) -> BTreeSet<String> {
     let quoted = page.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
-    quoted.filter(|text| is_test_name(text) || is_module_name(text)).map(str::to_owned).collect()
+    quoted.filter(|text| is_name(text)).map(str::to_owned).collect()
 }
 
-fn is_test_name(text: &str) -> bool {
-    let (within, name) = text.rsplit_once("::").map_or((false, text), |(_, name)| (true, name));
-    let words = name.split('_').filter(|word| !word.is_empty()).count();
+fn is_name(text: &str) -> bool {
+    let words = text.split('_').filter(|word| !word.is_empty()).count();
     // Metrics have prefixes of their own, and are told of elsewhere.
-    words >= if within { WORDS_IN_MODULE } else { WORDS }
-        && !text.starts_with("granary_")
-        && text.split("::").all(is_word)
-}
-
-/// A module is named within another one, since a word alone may be anything.
-fn is_module_name(text: &str) -> bool {
-    text.contains("::") && text.split("::").all(is_word) && !is_test_name(text)
+    let is_long = words >= WORDS && !text.starts_with("granary_");
+    (is_long || text.contains("::")) && text.split("::").all(is_word)
 }
 
 fn is_word(text: &str) -> bool {
@@ -64,53 +59,9 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(allowed)
 }
 
-/// One file of code.
-struct Source {
-    /// The folders above it and its own name, without those that are no module's.
-    modules: Vec<String>,
-    functions: HashSet<String>,
-    /// Whether any of them is a test.
-    tests: bool,
-}
-
-impl Source {
-    fn new(path: &Path, code: &str) -> Self {
-        let parts = path.with_extension("");
-        let parts = parts.iter().map(|part| part.to_string_lossy().into_owned());
-        let modules = parts.filter(|part| !["mod", "main", "lib"].contains(&part.as_str())).collect();
-        let word = |text: &str| {
-            text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().map(str::to_owned)
-        };
-        let functions = code.split("fn ").skip(1).filter_map(word).collect();
-        // Those of a cluster are in a list of their own.
-        let tests = ["#[test]", "#[tokio::test", "cases!["].iter().any(|mark| code.contains(mark));
-        Self { modules, functions, tests }
-    }
-
-    /// Whether it has tests and is in this module, or is that.
-    fn is_within(&self, name: &str) -> bool {
-        let within: Vec<&str> = name.split("::").collect();
-        self.tests && self.modules.windows(within.len()).any(|some| some == within)
-    }
-
-    /// Whether it has this function, in these modules if any are named; unit tests are in one more, `tests`.
-    fn has(&self, name: &str) -> bool {
-        let mut within: Vec<&str> = name.split("::").collect();
-        let function = within.pop().unwrap_or_default();
-        let unit = within.strip_suffix(&["tests"]).unwrap_or(&within);
-        self.functions.contains(function) && [&within, unit].iter().any(|within| self.ends_with(within))
-    }
-
-    fn ends_with(&self, within: &[&str]) -> bool {
-        let skipped = self.modules.len().checked_sub(within.len());
-        skipped.is_some_and(|skipped| self.modules.iter().skip(skipped).eq(within))
-    }
-}
-
 fn missing(named: &BTreeSet<String>, sources: &[Source]) -> Vec<String> {
     let is_there = |name: &str| {
-        let module = is_module_name(name);
-        sources.iter().any(|source| if module { source.is_within(name) } else { source.has(name) })
+        sources.iter().any(|source| source.has(name) || name.contains("::") && source.is_within(name))
     };
     named.iter().filter(|name| !is_there(name)).cloned().collect()
 }
@@ -134,28 +85,54 @@ mod tests {
 
     #[test]
     fn only_sentences_in_backquotes_are_names_of_tests() {
-        let page = "| `a_test_with_words`, `granary_mirror_refused_total` | `two_words` | not_in_any_quotes `nix copy` |\n\
-                    `faults::an_endless_body` and `tree::crashes`, `Tree::put_an_extra`, `three_words_only`\n\
+        let page = "| `a_test_with_words`, `granary_mirror_refused_total` | `two_words`, `three_words_only` | not_in_any_quotes `nix copy` |\n\
+                    `faults::an_endless_body` and `tree::crashes`, `Tree::put_an_extra`, `base32::known_pairs`\n\
                     `real::` and `e2e: nodes`, `e2e::nodes`, `crashes`, `a::b c`\n";
-        let expected = ["a_test_with_words", "faults::an_endless_body", "tree::crashes", "e2e::nodes"];
-        let expected = expected.map(str::to_owned);
-        assert_eq!(names(page), BTreeSet::from(expected));
+        let expected = [
+            "a_test_with_words",
+            "three_words_only",
+            "faults::an_endless_body",
+            "tree::crashes",
+            "base32::known_pairs",
+            "e2e::nodes",
+        ];
+        assert_eq!(names(page), BTreeSet::from(expected.map(str::to_owned)));
     }
 
     #[test]
     fn a_name_that_nothing_has_is_told() {
-        let named = BTreeSet::from(["a_test_that_is_there".to_owned(), "a_test_that_is".to_owned()]);
-        let source = Source::new(
-            Path::new("crates/x/src/lib.rs"),
-            "// a_test_that_is\nasync fn a_test_that_is_there() {}",
-        );
-        assert_eq!(missing(&named, &[source]), ["a_test_that_is"]);
+        let code = "// a_test_that_is\n\
+                    fn a_helper_of_tests() {}\n\
+                    #[test]\n\
+                    #[ignore = \"slow\"]\n\
+                    // Why.\n\
+                    fn a_test_that_is_there() { a_helper_of_tests() }\n\
+                    fn after_a_test() {}\n\
+                    #[tokio::test(flavor = \"multi_thread\")]\n\
+                    async fn an_async_test_is_there() {}\n";
+        let listed = "cases![\n    #[alone]\n    a_case_is_there,\n    another_one_is_there\n];\n\
+                      fn a_case_is_there() {}\n\
+                      fn what_is_not_listed() {}\n";
+        let versions = "with_every_version! {\n    in_every_version,\n}\nfn for_no_version() {}\n";
+        let sources =
+            [code, listed, versions].map(|code| Source::new(Path::new("crates/x/src/lib.rs"), code));
+        let absent =
+            ["a_helper_of_tests", "a_test_that_is", "after_a_test", "for_no_version", "what_is_not_listed"];
+        let there = [
+            "a_test_that_is_there",
+            "an_async_test_is_there",
+            "a_case_is_there",
+            "another_one_is_there",
+            "in_every_version",
+        ];
+        let named = absent.iter().chain(&there).map(|name| (*name).to_owned()).collect();
+        assert_eq!(missing(&named, &sources), absent);
     }
 
     #[test]
     fn modules_that_are_named_are_those_of_the_test() {
         let missing = |name: &str| {
-            let code = "async fn it_is_found() {}";
+            let code = "#[tokio::test]\nasync fn it_is_found() {}";
             let paths = [
                 "crates/m/tests/sync/faults/mod.rs",
                 "crates/m/tests/sync/through/nars.rs",

@@ -231,10 +231,10 @@ async fn export(upstream: &Upstream, cache: &Arc<Cache>, to: &Path) -> Outcome {
 #[tokio::test]
 async fn a_cache_behind_http_gives_what_follows_from_its_narinfos_and_what_failed_comes_the_next_time() {
     let mut cache = Cache::new("test-1");
-    let (app, debug) = (cache.add("app", &[]), debug(&mut cache, "app-debug"));
-    let info = &mut cache.get(&app).info;
-    info.deriver = Some(derivation("app"));
-    info.ca = Some("fixed:r:sha256:0kvvmq06kgffamh47xcpxb7s2q8sgzqi2mb2byrxmfrzyl4f3qdw".into());
+    let app = cache.add_addressed("app", "fixed:r:", &[7; 3000]);
+    let debug = debug(&mut cache, "app-debug");
+    cache.get(&app).info.deriver = Some(derivation("app"));
+    cache.sign(&app);
     let (cache, folder) = (Arc::new(cache), tempfile::tempdir().unwrap());
     let (upstream, stick) = (Upstream::of(&cache).await, folder.path().join("stick"));
     let entry = format!(r#"{{"outPath":"{}","signatures":[]}}"#, app.base_name());

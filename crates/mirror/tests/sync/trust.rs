@@ -181,6 +181,25 @@ async fn a_content_address_that_does_not_fit_is_no_signature() {
 }
 
 #[tokio::test]
+async fn a_signature_does_not_make_up_for_a_content_address_of_another_path() {
+    let mut cache = Cache::new("test-1");
+    let (path, other) = (cache.add("p", &[]), cache.add_addressed("other", "fixed:r:", b"another"));
+    cache.get(&path).info.ca = cache.get(&other).info.ca.clone();
+    cache.sign(&path);
+    cache.sign(&other);
+    let upstream = Upstream::of(&cache).await;
+    for content_addressed in [false, true] {
+        let rule = TrustRule { keys: cache.keys(), signatures: 1, content_addressed };
+        let directory = tempfile::tempdir().unwrap();
+        let (_tree, syncer) = mirror(directory.path());
+        let outcome = syncer.pass(&job(vec![source_under(&upstream, &rule)], &[&path, &other]), &()).await;
+        assert_eq!(reason(&outcome, &path), Some(RefusalReason::BadNarinfo), "{outcome:#?}");
+        assert!(!is_visible(directory.path(), &path) && is_visible(directory.path(), &other));
+        clean(directory.path(), rule);
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_changed_on_the_disk_is_not_what_its_content_address_says() {
     let mut cache = Cache::new("test-1");
     let path = cache.add_addressed("p", "text:", b"the truth");

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use granary_nix::{Hash, NarInfo, PublicKey, SecretKey};
 
-use crate::version::Version;
+use crate::version::{Version, conf};
 
 const LIBRARY: &str = "00bgd045z0d4icpbc2yyz4gx48ak44la-library";
 const APP: &str = "7gx4kiv5m0i7d7qkixq2cwzbr10lvxwc-app";
@@ -52,10 +52,7 @@ impl<'v> Cache<'v> {
     /// One of Nix's programs, in a home where nothing is remembered.
     pub fn command(&self, program: &str) -> (tempfile::TempDir, Command) {
         let home = tempfile::tempdir_in(&self.base).unwrap();
-        fs::create_dir(home.path().join("conf")).unwrap();
-        let conf =
-            "sandbox = false\nexperimental-features = nix-command\nbuild-users-group =\nsubstituters =\n";
-        fs::write(home.path().join("conf/nix.conf"), conf).unwrap();
+        conf(home.path());
         let command = self.version.command(program, home.path());
         (home, command)
     }
@@ -123,8 +120,9 @@ pub fn signed(mut info: NarInfo) -> NarInfo {
     info
 }
 
-fn narinfo(cache: &Path, info: &NarInfo) -> PathBuf {
-    cache.join(format!("{}.narinfo", &info.store_path.base_name()[..32]))
+/// The file in which a cache has a path's narinfo.
+pub fn narinfo(cache: &Path, info: &NarInfo) -> PathBuf {
+    cache.join(format!("{}.narinfo", info.store_path.hash_part()))
 }
 
 fn info(name: &str, content: &str, references: &[&str]) -> NarInfo {

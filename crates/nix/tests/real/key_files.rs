@@ -4,7 +4,7 @@ use std::fs;
 
 use granary_nix::{NarInfo, PublicKeys, SecretKey};
 
-use crate::cache::{Cache, NOT_SIGNED, application, key, run, signed};
+use crate::cache::{Cache, NOT_SIGNED, application, key, narinfo, run, signed};
 use crate::version::{Version, with_every_version};
 
 with_every_version! {
@@ -28,8 +28,7 @@ fn nix_signs_with_a_key_file_of_ours(version: &Version) {
     let (_home, mut sign) = cache.command("nix");
     sign.args(["store", "sign", "--store"]).arg(format!("file://{}", cache.folder().display()));
     run(sign.arg("--key-file").arg(&file).arg(app.store_path.to_string())).unwrap();
-    let text = fs::read(cache.folder().join(format!("{}.narinfo", &app.store_path.base_name()[..32])));
-    good(&NarInfo::parse(&text.unwrap()).unwrap());
+    good(&NarInfo::parse(&fs::read(narinfo(&cache.folder(), &app)).unwrap()).unwrap());
     cache.substitute(&app, &key().public_key()).unwrap();
 
     let (_home, mut convert) = cache.command("nix");

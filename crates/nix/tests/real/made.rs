@@ -8,7 +8,7 @@ use granary_nix::listing::ListingWriter;
 use granary_nix::nar::{FileDigest, NarReader};
 use granary_nix::{ContentAddress, ContentProof, Hash, NarInfo};
 
-use crate::version::{Version, with_every_version};
+use crate::version::{Version, conf, hash_part, with_every_version};
 
 with_every_version! {
     listings_are_those_of_nix,
@@ -23,10 +23,7 @@ struct Nix<'v> {
 
 impl<'v> Nix<'v> {
     fn new(version: &'v Version, folder: &Path) -> Self {
-        let conf =
-            "sandbox = false\nexperimental-features = nix-command\nbuild-users-group =\nsubstituters =\n";
-        fs::create_dir_all(folder.join("conf")).unwrap();
-        fs::write(folder.join("conf/nix.conf"), conf).unwrap();
+        conf(folder);
         Self { version, home: folder.to_owned() }
     }
 
@@ -43,7 +40,7 @@ impl<'v> Nix<'v> {
         let cache = self.home.join("cache");
         let to = format!("file://{}?compression=none&write-nar-listing=true", cache.display());
         self.run("nix", &["copy", "--no-check-sigs", "--to", &to, path]);
-        let part = &path["/nix/store/".len()..][..32];
+        let part = hash_part(path);
         let info = NarInfo::parse(&fs::read(cache.join(format!("{part}.narinfo"))).unwrap()).unwrap();
         let nar = fs::read(cache.join(&info.url)).unwrap();
         (info, nar, fs::read_to_string(cache.join(format!("{part}.ls"))).unwrap())

@@ -150,4 +150,17 @@ fn a_content_address_that_makes_the_path_needs_no_signature(version: &Version) {
     app.ca = None;
     cache.put(&app, &app.to_text());
     cache.refused(&app, &key().public_key());
+
+    // One that makes the path and is of another NAR is no good to Nix, whoever signed.
+    let other = format!("fixed:r:{}", Hash::of(b"other"));
+    app.ca = Some(other.clone());
+    let Err(Unproven::Path { expected, .. }) = other.parse::<ContentAddress>().unwrap().matches(&app) else {
+        panic!("{app}")
+    };
+    app.store_path = expected;
+    let app = signed(app);
+    assert!(trusted().verify(&app).is_ok() && app.content_proof().is_none());
+    cache.put(&app, &app.to_text());
+    let words = cache.substitute(&app, &key().public_key()).unwrap_err();
+    assert!(words.contains("ca hash mismatch importing path"), "{words}");
 }

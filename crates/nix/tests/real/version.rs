@@ -1,5 +1,6 @@
 //! The versions of Nix that the tests ask: the machine's own, and newer ones that `cargo xtask setup` unpacked.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -31,7 +32,7 @@ impl Version {
                 None
             }
             Some(folder) => {
-                let version = std::fs::read_to_string(folder.join("version")).unwrap_or_else(|error| {
+                let version = fs::read_to_string(folder.join("version")).unwrap_or_else(|error| {
                     panic!("no nix where {variable} says: {error}; run cargo xtask setup")
                 });
                 eprintln!("{variable}: {}", version.trim());
@@ -54,6 +55,18 @@ impl Version {
         command.env("NIX_CONF_DIR", home.join("conf")).env_remove("NIX_REMOTE");
         command
     }
+}
+
+/// Puts the configuration of every test into the home of its programs: nothing from outside, and all their verbs.
+pub fn conf(home: &Path) {
+    let conf = "sandbox = false\nexperimental-features = nix-command\nbuild-users-group =\nsubstituters =\n";
+    fs::create_dir_all(home.join("conf")).unwrap();
+    fs::write(home.join("conf/nix.conf"), conf).unwrap();
+}
+
+/// What a cache calls the narinfo of this store path.
+pub fn hash_part(path: &str) -> &str {
+    &path["/nix/store/".len()..][..32]
 }
 
 fn required() -> bool {

@@ -55,6 +55,10 @@ fn every_bad_field_is_named() {
         ),
         ("{upstreams: [{url: 'https://x', publicKeys: [K], signatures: 2}]}", "asks for 2 signatures"),
         ("{upstreams: [{url: 'https://x', publicKeys: [K], allowedHosts: ['a/b']}]}", "the host \"a/b\""),
+        (
+            "{upstreams: [{url: 'https://x', publicKeys: [K], allowedHosts: ['10.0.0.256']}]}",
+            "the host \"10.0.0.256\"",
+        ),
         ("{upstreams: [{url: 'https://x', publicKeys: [K], connections: 0}]}", "0 connections"),
         ("{upstreams: [{url: 'https://x', publicKeys: [K], bandwidth: 5MB}]}", "bandwidth is \"5MB\""),
         (

@@ -16,11 +16,10 @@ const HASH: &str = "6c5822e05bbaef8c8ee3fe052b4a182496365912ca2925db92a8aa7afb07
 #[tokio::test]
 async fn what_the_upstream_has_beside_an_artifact_comes_with_it_decoded_and_is_asked_for_once() {
     let mut cache = Cache::new("test-1");
-    let path = cache.add("app", &[]);
+    let path = cache.add_addressed("app", "fixed:r:", &[7; 3000]);
     let drv = derivation("app");
     cache.get(&path).info.deriver = Some(drv.clone());
-    cache.get(&path).info.ca =
-        Some("fixed:r:sha256:0kvvmq06kgffamh47xcpxb7s2q8sgzqi2mb2byrxmfrzyl4f3qdw".into());
+    cache.sign(&path);
     let scene = Scene::new(MIRROR, cache).await;
     let (listing, log) = (file_listing(3000), b"what the build wrote\n".repeat(1000));
     let trace = format!("build-trace-v2/{}/out.doi", drv.base_name());

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use granary_nix::{Hash, NarInfo};
 use serde_json::Value;
 
-use crate::version::Version;
+use crate::version::{Version, conf, hash_part};
 
 /// A cache in a folder, looked at by nix.
 pub struct Nix {
@@ -19,10 +19,8 @@ pub struct Nix {
 impl Nix {
     pub fn new(version: &Version, folder: &Path) -> Self {
         let (home, cache) = (folder.to_owned(), folder.join("cache"));
-        fs::create_dir_all(home.join("conf")).unwrap();
+        conf(&home);
         fs::create_dir_all(&cache).unwrap();
-        fs::write(home.join("conf/nix.conf"), "experimental-features = nix-command\nsubstituters =\n")
-            .unwrap();
         fs::write(cache.join("nix-cache-info"), "StoreDir: /nix/store\n").unwrap();
         Self { version: version.clone(), home, cache }
     }
@@ -168,8 +166,4 @@ fn read(info: &Value) -> Read {
         sigs: list("signatures"),
         ca: text("ca"),
     }
-}
-
-pub fn hash_part(path: &str) -> &str {
-    &path["/nix/store/".len()..][..32]
 }
