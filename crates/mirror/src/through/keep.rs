@@ -127,6 +127,8 @@ impl Through {
         let mut guests = tree.all_published();
         // What was pushed or imported is marked, and no guest either.
         guests.retain(|(hash, _)| !wanted.has(hash) && !tree.is_kept(hash));
+        // Even when nobody leaves: a restart must not forget which accesses were lost by the one before.
+        self.0.accesses.make_up(guests.iter().map(|(hash, published)| (*hash, published.at)));
         let bytes: u64 = guests.iter().map(|(_, published)| published.file_size).sum();
         self.0.metrics.guests(guests.len(), bytes);
         let over = space.over(bytes);
@@ -137,7 +139,7 @@ impl Through {
         let guest = |(hash, published): &(HashPart, crate::tree::Published)| {
             let guest = Guest {
                 bytes: published.file_size,
-                accessed: self.0.accesses.of_guest(hash, published.at),
+                accessed: self.0.accesses.of_guest(hash),
                 published: published.at.map_or(0, Timestamp::as_second),
                 referrers: tree.referrers(hash),
             };
