@@ -261,11 +261,11 @@ mod tests {
             accesses.make_up([(hash(name), published)]);
             accesses.of_guest(&hash(name))
         };
-        let begin = || Accesses::read(&text, written, began.unwrap());
-        assert_eq!((of(&begin(), 'a', before), of(&begin(), 'a', after)), (7, 7), "that is known");
-        assert_eq!((of(&begin(), 'b', before), of(&begin(), 'b', after)), (0, 10));
+        let restart = || Accesses::read(&text, written, began.unwrap());
+        assert_eq!((of(&restart(), 'a', before), of(&restart(), 'a', after)), (7, 7), "that is known");
+        assert_eq!((of(&restart(), 'b', before), of(&restart(), 'b', after)), (0, 10));
         assert_eq!(
-            (of(&begin(), 'b', began), of(&begin(), 'b', None)),
+            (of(&restart(), 'b', began), of(&restart(), 'b', None)),
             (0, 0),
             "every access is noted by then"
         );

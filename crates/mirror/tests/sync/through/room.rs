@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use granary_fetch::Source;
+use granary_mirror::capacity::Rules;
 use granary_mirror::compact::HashParts;
 use granary_nix::StorePath;
 
@@ -20,7 +21,7 @@ const NOW: u32 = 1000;
 /// An old library and the application that needs it, two that stand alone, and one that comes later; 1 MiB each.
 struct Scene {
     cache: Cache,
-    _upstream: Upstream,
+    upstream: Upstream,
     sources: Vec<Source>,
     directory: Arc<tempfile::TempDir>,
     library: StorePath,
@@ -45,7 +46,7 @@ impl Scene {
         let upstream = Upstream::of(&cache).await;
         let sources = vec![source(&upstream, &cache.keys(), 40)];
         let directory = Arc::new(tempfile::tempdir().unwrap());
-        let scene = Self { cache, _upstream: upstream, sources, directory, library, app, rare, late };
+        let scene = Self { cache, upstream, sources, directory, library, app, rare, late };
         let site = scene.site();
         let paths = [&scene.library, &scene.app, &scene.rare];
         for path in paths {
@@ -73,7 +74,12 @@ impl Scene {
     }
 
     fn site(&self) -> Site {
-        Site::on(Arc::clone(&self.directory), &self.sources, MAX, SILENCE)
+        self.site_of(MAX)
+    }
+
+    /// Where guests may have so many bytes.
+    fn site_of(&self, max_size: u64) -> Site {
+        Site::on(Arc::clone(&self.directory), &self.sources, max_size, SILENCE)
     }
 
     /// A client gets it, whether it is kept or not.
@@ -116,6 +122,37 @@ async fn an_old_library_stays_as_long_as_something_here_needs_it() {
     let site = scene.site();
     scene.get(&site, &scene.late).await;
     assert_eq!(scene.here(&site), ["library", "app", "late"]);
+}
+
+/// What binds is the disk, or the size of everything, before guests have as much as they may.
+#[tokio::test]
+async fn guests_leave_for_who_asks_again_where_there_is_no_room_for_both() {
+    let mut scene = Scene::start([200, 200, 100]).await;
+    let huge = scene.cache.add_sized("huge", &[], 6 * MIB);
+    scene.cache.serve(&scene.upstream);
+    let site = scene.site_of(1 << 30);
+    site.tree.capacity().limit(Some(Rules { keep_free: 0, max_size: Some(MAX) }));
+    let is_let_in = async |path| {
+        let info = site.found(path).await;
+        let file = info.url.strip_prefix("nar/").unwrap();
+        let is_let_in = site.through.open(file, site.through.find_nar(file).unwrap()).is_some();
+        site.settled().await;
+        is_let_in
+    };
+    assert!(!is_let_in(&huge).await);
+    assert!(site.through.make_room().await);
+    assert_eq!(
+        scene.here(&site),
+        ["library", "app", "rare"],
+        "nobody leaves for what has no room without them either"
+    );
+    assert!(!is_let_in(&scene.late).await);
+    assert!(!is_let_in(&huge).await);
+    assert!(site.through.make_room().await);
+    assert_eq!(scene.here(&site), ["library", "app"], "the longest not asked for");
+    assert!(site.through.make_room().await);
+    scene.get(&site, &scene.late).await;
+    assert_eq!(scene.here(&site), ["library", "app", "late"], "and no more than that");
 }
 
 #[tokio::test]
