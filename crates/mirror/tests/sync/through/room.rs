@@ -184,6 +184,21 @@ async fn what_a_policy_stopped_wanting_and_no_client_asked_for_leaves_before_wha
 }
 
 #[tokio::test]
+async fn a_guest_that_a_process_took_out_when_it_ended_leaves_the_trash_and_what_is_wanted_does_not() {
+    let scene = Scene::start([1, 2, 3]).await;
+    let (site, rare) = (scene.site(), scene.rare.hash_part());
+    site.tree.remove_all(&[rare]).unwrap();
+    site.wants.set_policies(None);
+    assert!(site.through.make_room().await && site.tree.is_in_trash(&rare), "whose it is is not known");
+    site.wants.set_policies(Some(HashParts::from([rare])));
+    assert!(site.through.make_room().await && site.tree.is_in_trash(&rare), "it is taken back from there");
+    site.wants.set_policies(Some(HashParts::default()));
+    assert!(site.through.make_room().await && !site.tree.is_trashed(&rare));
+    assert_eq!(std::fs::read_dir(site.path().join(".granary/trash/nar")).unwrap().count(), 0);
+    assert_eq!(scene.here(&site), ["library", "app"]);
+}
+
+#[tokio::test]
 async fn nobody_leaves_while_it_is_not_known_what_is_wanted() {
     for (policies, channels) in [(None, Some(HashParts::default())), (Some(HashParts::default()), None)] {
         let scene = Scene::start([1, 2, 3]).await;
