@@ -220,12 +220,13 @@ impl Capacity {
     }
 }
 
-/// Bytes that may still be written.
+/// Bytes that may still be written. A filesystem without a single block, such as ramfs, does not count them.
 fn free(space: &Statvfs) -> Option<u64> {
     // Their types differ between machines.
     #[allow(clippy::useless_conversion, reason = "only on some machines")]
-    let (blocks, size) = (u64::from(space.blocks_available()), u64::from(space.fragment_size()));
-    blocks.checked_mul(size)
+    let [all, free, size] =
+        [space.blocks().into(), space.blocks_available().into(), space.fragment_size().into()];
+    if all == 0 { None } else { u64::checked_mul(free, size) }
 }
 
 fn is_read_only(space: &Statvfs) -> bool {
