@@ -88,6 +88,15 @@ pub(super) fn fits(rules: &Rules, space: Space, bytes: u64) -> Result<(), NoRoom
     }
 }
 
+/// How many bytes have to leave so that `bytes` more fit, when nothing is under way; 0 when they do.
+pub(super) fn shortage(rules: &Rules, space: Space, bytes: u64) -> u64 {
+    let Rules { keep_free, max_size } = *rules;
+    let Space { free, held, pending: _ } = space;
+    let allowed = max_size.map_or(0, |max_size| held.saturating_add(bytes).saturating_sub(max_size));
+    let disk = free.map_or(0, |free| bytes.saturating_add(keep_free).saturating_sub(free));
+    allowed.max(disk)
+}
+
 /// Bytes for people.
 struct Bytes(u64);
 
@@ -116,6 +125,18 @@ mod tests {
         assert!(try_it(500, u64::MAX, u64::MAX, u64::MAX).is_err());
         let unlimited = Rules { keep_free: 10, max_size: None };
         assert_eq!(fits(&unlimited, Space { free: None, held: u64::MAX, pending: 0 }, 9), Ok(()));
+    }
+
+    #[test]
+    fn what_has_to_leave_is_what_the_narrower_rule_lacks() {
+        let rules = Rules { keep_free: 10, max_size: Some(100) };
+        let shortage =
+            |free, held, bytes| shortage(&rules, Space { free: Some(free), held, pending: 99 }, bytes);
+        assert_eq!((shortage(50, 0, 40), shortage(50, 0, 41)), (0, 1), "what is under way ends");
+        assert_eq!((shortage(500, 60, 40), shortage(500, 60, 45), shortage(50, 60, 50)), (0, 5, 10));
+        assert_eq!(shortage(0, u64::MAX, u64::MAX), u64::MAX);
+        let anything = Space { free: None, held: u64::MAX, pending: 0 };
+        assert_eq!(super::shortage(&Rules::default(), anything, u64::MAX), 0);
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Capacity {
 
     /// Lets `bytes` in, or says why not. `held` is how many bytes of NAR files are there; a size that is only a bound
     /// counts in full. When it is only for lack of room that others were given who have not written yet, this waits for
-    /// them. Whoever has a [`Room`] must not wait for another one.
+    /// them; what would not fit without them either is refused at once. Whoever has a [`Room`] must not wait for another one.
     pub async fn admit(self: &Arc<Self>, bytes: u64, held: impl Fn() -> u64) -> Result<Room, NoRoom> {
         loop {
             let mut ended = std::pin::pin!(self.ended.notified());
@@ -77,11 +77,27 @@ impl Capacity {
     }
 
     /// Lets `bytes` in that need not be kept, if there is room for all of it now. Without [`Rules`] it has to fit on the disk:
-    /// one that fills up in the middle costs the client its file.
+    /// one that fills up in the middle costs the client its file. Else how many bytes have to leave before it fits; 0 when that
+    /// would not help, or is not needed.
+    pub fn admit_guest(self: &Arc<Self>, bytes: u64, held: u64) -> Result<Room, u64> {
+        let rules = self.state().rules.unwrap_or_default();
+        match self.try_admit(Some(rules), bytes, held) {
+            Some(Ok(room)) => Ok(room),
+            None | Some(Err(NoRoom::ReadOnly)) => Err(0),
+            Some(Err(_)) => {
+                let space = Space { free: self.free(), held, pending: 0 };
+                Err(decide::shortage(&rules, space, bytes))
+            }
+        }
+    }
+
+    /// Whether `bytes` would fit now, beside everything that was let in. Nothing is remembered of it.
     #[must_use]
-    pub fn admit_guest(self: &Arc<Self>, bytes: u64, held: u64) -> Option<Room> {
-        let rules = Some(self.state().rules.unwrap_or_default());
-        self.try_admit(rules, bytes, held)?.ok()
+    pub fn fits(&self, bytes: u64, held: u64) -> bool {
+        let free = self.free();
+        let state = self.state();
+        let space = Space { free, held, pending: state.pending };
+        !state.read_only && decide::fits(&state.rules.unwrap_or_default(), space, bytes).is_ok()
     }
 
     /// `None`: it may fit when the others have ended.
@@ -101,8 +117,8 @@ impl Capacity {
             return Some(Err(NoRoom::ReadOnly));
         }
         let space = Space { free, held, pending: state.pending };
-        let fits = |bytes| rules.map_or(Ok(()), |rules| decide::fits(&rules, space, bytes));
-        match fits(bytes) {
+        let fits = |space| rules.map_or(Ok(()), |rules| decide::fits(&rules, space, bytes));
+        match fits(space) {
             Ok(()) => {
                 // Something small that fits says nothing about what did not.
                 let all = rules.unwrap_or_default();
@@ -112,7 +128,7 @@ impl Capacity {
                 state.pending = state.pending.saturating_add(bytes);
                 Some(Ok(Room { capacity: Arc::clone(self), bytes }))
             }
-            Err(_) if state.pending > 0 => None,
+            Err(_) if fits(Space { pending: 0, ..space }).is_ok() => None,
             Err(reason) => {
                 state.known = None;
                 if state.full.is_none() {
@@ -204,12 +220,13 @@ impl Capacity {
     }
 }
 
-/// Bytes that may still be written.
+/// Bytes that may still be written. A filesystem without a single block, such as ramfs, does not count them.
 fn free(space: &Statvfs) -> Option<u64> {
     // Their types differ between machines.
     #[allow(clippy::useless_conversion, reason = "only on some machines")]
-    let (blocks, size) = (u64::from(space.blocks_available()), u64::from(space.fragment_size()));
-    blocks.checked_mul(size)
+    let [all, free, size] =
+        [space.blocks().into(), space.blocks_available().into(), space.fragment_size().into()];
+    if all == 0 { None } else { u64::checked_mul(free, size) }
 }
 
 fn is_read_only(space: &Statvfs) -> bool {
@@ -230,6 +247,8 @@ impl fmt::Debug for Room {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
     fn capacity(keep_free: u64, max_size: Option<u64>) -> Arc<Capacity> {
@@ -243,7 +262,7 @@ mod tests {
         let capacity = capacity(0, Some(100));
         let guest = capacity.admit_guest(40, 20).unwrap();
         let wanted = capacity.admit(40, || 20).await.unwrap();
-        assert!(capacity.admit_guest(1, 20).is_none());
+        assert_eq!(capacity.admit_guest(1, 20).unwrap_err(), 0);
         assert_eq!(capacity.full(), None, "it may fit when the others have ended");
         drop(guest);
         let guest = capacity.admit_guest(40, 20).unwrap();
@@ -251,11 +270,11 @@ mod tests {
         capacity.limit(None);
         let free = capacity.free().unwrap();
         assert!(capacity.admit(free.saturating_mul(2), || 0).await.is_ok(), "the disk says so itself");
-        assert!(capacity.admit_guest(free.saturating_mul(2), 0).is_none() && capacity.full().is_some());
+        assert!(capacity.admit_guest(free.saturating_mul(2), 0).is_err() && capacity.full().is_some());
         drop(capacity.admit_guest(1, u64::MAX).unwrap());
         assert!(capacity.full().is_some(), "something small says nothing about it");
         capacity.read_only(true);
-        assert!(capacity.admit_guest(0, 0).is_none());
+        assert_eq!(capacity.admit_guest(0, 0).unwrap_err(), 0, "whoever leaves");
     }
 
     #[tokio::test]
@@ -281,19 +300,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_would_have_no_room_without_the_others_either_is_refused_at_once() {
+        let capacity = capacity(0, Some(100));
+        let room = capacity.admit(60, || 30).await.unwrap();
+        assert!(capacity.admit(71, || 30).now_or_never().unwrap().is_err());
+        assert!(capacity.full().is_some());
+        assert!(capacity.admit(70, || 30).now_or_never().is_none(), "it may fit when the other has ended");
+        drop(room);
+        assert!(capacity.admit(70, || 30).now_or_never().unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_that_is_too_large_says_nothing_about_what_is_small() {
+        let capacity = capacity(0, Some(100));
+        assert_eq!(capacity.admit_guest(200, 50).unwrap_err(), 150);
+        assert!(capacity.full().is_some(), "it is told");
+        assert!(capacity.fits(50, 50) && !capacity.fits(51, 50));
+        let room = capacity.admit_guest(20, 50).unwrap();
+        assert!(capacity.fits(30, 50) && !capacity.fits(31, 50), "beside what was let in");
+        drop(room);
+        capacity.read_only(true);
+        assert!(!capacity.fits(0, 0));
+    }
+
+    #[tokio::test]
     async fn what_had_no_room_and_is_not_asked_for_again_is_not_remembered_for_ever() {
         let capacity = capacity(0, Some(100));
         let look = |held, hours| capacity.look_again(held, Duration::from_hours(hours));
-        assert!(capacity.admit_guest(60, 50).is_none());
+        assert!(capacity.admit_guest(60, 50).is_err());
         look(50, 1);
         assert!(capacity.full().is_some());
         look(40, 1);
         assert_eq!(capacity.full(), None, "it would have room now");
 
-        assert!(capacity.admit_guest(60, 50).is_none());
+        assert!(capacity.admit_guest(60, 50).is_err());
         look(50, 10);
         look(50, 12);
-        assert!(capacity.admit_guest(60, 50).is_none(), "asked for again");
+        assert!(capacity.admit_guest(60, 50).is_err(), "asked for again");
         look(50, 13);
         look(50, 15);
         assert!(capacity.full().is_some());
@@ -301,10 +344,10 @@ mod tests {
         assert_eq!(capacity.full(), None, "nobody wants it any more");
 
         let room = capacity.admit_guest(60, 0).unwrap();
-        assert!(capacity.admit_guest(60, 0).is_none(), "it does not wait");
+        assert_eq!(capacity.admit_guest(60, 0).unwrap_err(), 0, "it does not wait, and nobody has to leave");
         assert_eq!(capacity.full(), None);
         drop(room);
-        assert!(capacity.admit_guest(60, 0).is_some());
+        assert!(capacity.admit_guest(60, 0).is_ok());
     }
 
     #[tokio::test]

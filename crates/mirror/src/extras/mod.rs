@@ -32,6 +32,9 @@ pub(crate) use complete::build_trace;
 pub(crate) use made::{is_debug, is_indexed, list, missing};
 pub use sweep::{Pace, complete_fresh, keep};
 
+/// What most of these files are smaller than, in bytes.
+const SMALL: u64 = 1 << 20;
+
 /// Keeps the files beside the artifacts of one tree.
 #[derive(Debug)]
 pub struct Keeper {
@@ -112,9 +115,9 @@ impl Keeper {
         self.tree.has_extra(&Extra::Listing(*hash))
     }
 
-    /// Whether the disk has no room even for artifacts.
+    /// Whether the disk has no room even for something small, whatever had none before.
     fn is_full(&self) -> bool {
-        self.tree.capacity().full().is_some()
+        !self.tree.has_room(SMALL)
     }
 
     /// Puts a file that was found into the tree. It is given back when its artifact is not published here, or the disk is

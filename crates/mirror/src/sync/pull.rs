@@ -158,7 +158,7 @@ async fn obtain(
 /// Whether that made room.
 async fn give_up_partials(context: &Context) -> bool {
     let tree = Arc::clone(&context.tree);
-    tokio::task::spawn_blocking(move || tree.give_up_partials()).await.is_ok_and(|files| files > 0)
+    tokio::task::spawn_blocking(move || tree.give_up_partials(None)).await.is_ok_and(|bytes| bytes > 0)
 }
 
 /// One call of [`pull_all`].

@@ -1,5 +1,5 @@
 //! When clients last asked for what is here: by the hour, in memory, and on disk from time to time. What was noted after that
-//! and is lost with the process counts as just asked for.
+//! and is lost with the process counts as asked for when the next one began.
 //!
 //! Hours are counted, never read from a clock on the wall ([`crate::counted`]): [`Accesses::count`] is called again and again. A mirror
 //! that is switched off at night only remembers longer.
@@ -37,6 +37,8 @@ struct Inner {
     kept: Duration,
     /// When accesses were noted that are lost: since they were written, until this process began.
     lost: Range<Timestamp>,
+    /// When this process began.
+    began: Hour,
 }
 
 impl Inner {
@@ -57,15 +59,17 @@ impl Accesses {
         let Some(clock) = clock.map(Duration::from_secs) else {
             return Self(Mutex::new(Inner { lost: Timestamp::MIN..now, ..Inner::default() }));
         };
-        let lost = written.unwrap_or(Timestamp::MIN)..now;
+        let written = written.unwrap_or(Timestamp::MIN);
+        // By a clock that is behind nobody knows when this process began: what is lost is somewhere after.
+        let lost = written..if now < written { Timestamp::MAX } else { now };
         let line = |line: &str| {
             let (hash, hour) = line.split_once(' ')?;
             // None is later than now.
             Some((hash.parse().ok()?, hour.parse::<Hour>().ok()?.min(hours(clock))))
         };
         let hours = text.lines().skip(1).filter_map(line).collect();
-        let counted = Counted::from(clock);
-        Self(Mutex::new(Inner { hours, counted, kept: clock, lost, ..Inner::default() }))
+        let (counted, began) = (Counted::from(clock), self::hours(clock));
+        Self(Mutex::new(Inner { hours, counted, kept: clock, lost, began, changed: false }))
     }
 
     /// Time passes; `now` is time since the program started.
@@ -85,12 +89,25 @@ impl Accesses {
         inner.changed |= inner.hours.insert(hash, now) != Some(now);
     }
 
-    /// The last access to a guest. One that came while accesses were lost counts as now. Without any, a policy wanted it until
-    /// now and no client has asked for it: it leaves before what clients use.
-    pub(super) fn of_guest(&self, hash: &HashPart, published: Option<Timestamp>) -> Hour {
-        let inner = lock(&self.0);
-        let lost = published.is_some_and(|at| inner.lost.contains(&at));
-        inner.hours.get(hash).copied().unwrap_or(if lost { inner.now() } else { 0 })
+    /// Guests, with when they were published. Those that came while accesses were lost count as accessed when this process
+    /// began, and no later: they must not look new for ever.
+    pub(super) fn make_up(&self, guests: impl IntoIterator<Item = (HashPart, Option<Timestamp>)>) {
+        let mut inner = lock(&self.0);
+        let Inner { hours, lost, began, changed, .. } = &mut *inner;
+        for (hash, published) in guests {
+            if published.is_some_and(|at| lost.contains(&at)) {
+                hours.entry(hash).or_insert_with(|| {
+                    *changed = true;
+                    *began
+                });
+            }
+        }
+    }
+
+    /// The last access to a guest. Without any, a policy wanted it until now and no client has asked for it: it leaves before
+    /// what clients use.
+    pub(super) fn of_guest(&self, hash: &HashPart) -> Hour {
+        lock(&self.0).hours.get(hash).copied().unwrap_or(0)
     }
 
     /// The last access; one that is not known counts as now, and from now on.
@@ -239,17 +256,48 @@ mod tests {
     #[test]
     fn a_guest_whose_access_was_lost_with_the_process_counts_as_just_asked_for() {
         let [before, written, after, began] = [100, 200, 300, 400].map(|at| Timestamp::from_second(at).ok());
-        let now = began.unwrap();
         let text = format!("clock 36000\n{} 7\n", hash('a'));
-        let accesses = Accesses::read(&text, written, now);
-        let of = |name, published| accesses.of_guest(&hash(name), published);
-        assert_eq!((of('a', before), of('a', after)), (7, 7), "that is known");
-        assert_eq!((of('b', before), of('b', after)), (0, 10));
-        assert_eq!((of('b', began), of('b', None)), (0, 0), "since then every access is noted");
+        let of = |accesses: &Accesses, name, published| {
+            accesses.make_up([(hash(name), published)]);
+            accesses.of_guest(&hash(name))
+        };
+        let restart = || Accesses::read(&text, written, began.unwrap());
+        assert_eq!((of(&restart(), 'a', before), of(&restart(), 'a', after)), (7, 7), "that is known");
+        assert_eq!((of(&restart(), 'b', before), of(&restart(), 'b', after)), (0, 10));
+        assert_eq!(
+            (of(&restart(), 'b', began), of(&restart(), 'b', None)),
+            (0, 0),
+            "every access is noted by then"
+        );
         for (text, written) in [("", None), ("garbage", written), (&*text, None)] {
-            let accesses = Accesses::read(text, written, now);
-            assert_eq!(accesses.of_guest(&hash('b'), before), accesses.now(), "all were lost");
+            let accesses = Accesses::read(text, written, began.unwrap());
+            accesses.note(hash('c'));
+            of(&accesses, 'b', before);
+            assert_eq!(accesses.last(&hash('b')), accesses.last(&hash('c')), "all were lost");
+            assert!(
+                accesses.to_keep(false).unwrap().contains(hash('b').as_str()),
+                "over the next restart too"
+            );
         }
+        // A clock that is behind what it was says nothing about when this process began.
+        let behind = Accesses::read(&text, written, before.unwrap());
+        assert_eq!((of(&behind, 'b', after), of(&behind, 'd', before)), (10, 0));
+    }
+
+    #[test]
+    fn a_guest_whose_access_was_lost_is_older_than_what_is_asked_for_from_then_on() {
+        let [written, after, began] = [200, 300, 400].map(|at| Timestamp::from_second(at).ok());
+        let accesses = Accesses::read("clock 36000\n", written, began.unwrap());
+        let guests = || accesses.make_up([(hash('a'), after), (hash('b'), after)]);
+        pass(&accesses, 0, 1);
+        accesses.note(hash('b'));
+        guests();
+        pass(&accesses, 2, 3);
+        guests();
+        assert_eq!((accesses.of_guest(&hash('a')), accesses.of_guest(&hash('b'))), (10, 11));
+        let accesses = Accesses::read(&accesses.to_keep(true).unwrap(), began, began.unwrap());
+        accesses.make_up([(hash('a'), after)]);
+        assert_eq!(accesses.of_guest(&hash('a')), 10, "and so after a restart");
     }
 
     #[test]

@@ -39,11 +39,6 @@ impl Through {
             })
             .await;
             if round.is_multiple_of(ROOM) {
-                self.blocking("remove who left", |through| {
-                    through.0.wants.now().iter().for_each(|wanted| through.empty_trash(wanted));
-                    Ok(())
-                })
-                .await;
                 self.make_room().await;
             }
             if round.is_multiple_of(FORGET) {

@@ -141,10 +141,16 @@ impl Tree {
         self.capacity.admit(bytes, || self.held()).await
     }
 
-    /// The same for a NAR file that need not be kept, and is not waited for. Asks the filesystem.
+    /// The same for a NAR file that need not be kept, and is not waited for; `here`: how many of its bytes are on the disk, from
+    /// an attempt before. Else how many bytes have to leave, 0 when that would not help. Asks the filesystem.
+    pub fn admit_guest(&self, bytes: u64, here: u64) -> Result<Room, u64> {
+        self.capacity.admit_guest(bytes.saturating_sub(here), self.held().saturating_add(here))
+    }
+
+    /// Whether there is room for so many bytes now, beside everything that was let in. Asks the filesystem.
     #[must_use]
-    pub fn admit_guest(&self, bytes: u64) -> Option<Room> {
-        self.capacity.admit_guest(bytes, self.held())
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.capacity.fits(bytes, self.held())
     }
 
     /// Looks whether there is room again; `now` is time since the program started. Asks the filesystem, if there was none.

@@ -145,12 +145,25 @@ impl Drop for Claim {
 }
 
 impl Tree {
-    /// Removes what came in part and is not being gone on with: how many files. Room for something whole is worth more.
-    pub fn give_up_partials(&self) -> usize {
-        let claimed = self.partials.claimed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    /// Removes what came in part and is not being gone on with, but for what came of the file with this key: how many bytes.
+    /// Room for something whole is worth more.
+    pub fn give_up_partials(&self, but: Option<&Hash>) -> u64 {
+        let mut kept = self.partials.claimed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        kept.extend(but.map(Hash::to_nix32));
         let found = self.partials.found().unwrap_or_default();
-        let idle = found.into_iter().filter(|file| !claimed.contains(&file.name));
-        idle.filter(|file| disk::remove(&self.partials.directory.join(&file.name)).is_ok()).count()
+        let idle = found.into_iter().filter(|file| !kept.contains(&file.name));
+        let gone = idle.filter(|file| disk::remove(&self.partials.directory.join(&file.name)).is_ok());
+        gone.map(|file| file.bytes).sum()
+    }
+
+    /// How many bytes came of a file that nobody is going on with. Asks the filesystem.
+    #[must_use]
+    pub fn partial_bytes(&self, key: &Hash) -> u64 {
+        let name = key.to_nix32();
+        if self.partials.claimed.lock().unwrap_or_else(PoisonError::into_inner).contains(&name) {
+            return 0;
+        }
+        fs::metadata(self.partials.directory.join(name)).map_or(0, |file| file.len())
     }
 
     /// The file to write a large NAR file to whose bytes `key` identifies. What came of it before is in it, and what is in it
@@ -260,10 +273,12 @@ mod tests {
             fs::write(path, b"half").unwrap();
         }
         full.discard();
+        assert_eq!(tree.partial_bytes(&keys[0]), 0, "somebody else has it");
         drop(idle);
-        assert_eq!(tree.give_up_partials(), 1);
+        assert_eq!((tree.partial_bytes(&keys[0]), tree.partial_bytes(&keys[2])), (4, 0));
+        assert_eq!((tree.give_up_partials(Some(&keys[0])), tree.give_up_partials(None)), (0, 4));
         assert_eq!(paths.each_ref().map(|path| path.exists()), [false, true, false]);
         drop(busy);
-        assert_eq!((tree.give_up_partials(), tree.give_up_partials()), (1, 0));
+        assert_eq!((tree.give_up_partials(None), tree.give_up_partials(None)), (4, 0));
     }
 }

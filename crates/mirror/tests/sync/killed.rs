@@ -7,7 +7,7 @@ use std::process::Command;
 use granary_nix::StorePath;
 
 use super::common::{Cache, Upstream};
-use super::{clean, start_agent};
+use super::{clean, free_port, start_agent};
 
 /// How often it is killed.
 const TIMES: usize = 40;
@@ -28,7 +28,6 @@ async fn killed_while_artifacts_come_and_go_the_tree_is_valid_and_is_completed()
     let upstream = Upstream::of(&cache).await;
     let directory = tempfile::tempdir().unwrap();
     let (tree, config) = (directory.path().join("tree"), directory.path().join("config.yaml"));
-    let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let write = |roots: &[StorePath]| {
         let roots: Vec<String> = roots.iter().map(ToString::to_string).collect();
         let text = format!(
@@ -38,8 +37,8 @@ async fn killed_while_artifacts_come_and_go_the_tree_is_valid_and_is_completed()
             upstream.url(),
             cache.key.public_key(),
             roots.join(", "),
-            port(),
-            port(),
+            free_port(),
+            free_port(),
         );
         fs::write(&config, text).unwrap();
     };

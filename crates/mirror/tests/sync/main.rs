@@ -46,6 +46,11 @@ fn clean(directory: &Path, trust: impl Into<Trust>) -> TreeCheck {
     check
 }
 
+/// A port of this machine that nobody listens at.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 /// The real agent, without an nginx, and without a word.
 fn start_agent(config: &Path) -> Child {
     Command::new(env!("CARGO_BIN_EXE_granary-mirror"))

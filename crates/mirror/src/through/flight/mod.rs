@@ -57,9 +57,8 @@ impl Through {
         if flights.len() >= AT_ONCE {
             return None;
         }
-        let most = known.expected.file_size.unwrap_or(known.expected.nar_size);
         // What has no room is passed on without being kept.
-        let reservation = self.0.space.reserve(most)?;
+        let reservation = self.0.space.reserve(&known.expected)?;
         let (show, view) = watch::channel(View::default());
         flights.insert(file.to_owned(), view.clone());
         let (through, file) = (self.clone(), file.to_owned());

@@ -100,6 +100,11 @@ impl Mirror {
         }
     }
 
+    /// Waits until this line is among the metrics.
+    pub async fn until_metric(&self, line: &str) {
+        eventually(line, async || self.metrics().await.lines().any(|have| have == line).then_some(())).await;
+    }
+
     /// The tree is a valid cache; what `verify` says of it.
     pub fn verified(&self, key: &str) -> String {
         verified(&self.site.tree(), key)

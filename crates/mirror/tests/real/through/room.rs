@@ -69,8 +69,7 @@ async fn what_nginx_has_served_last_stays_and_the_other_makes_room() {
         format!("granary_mirror_pull_through_bytes {}", length(a) + length(c)),
     ];
     for line in &lines {
-        eventually(line, async || mirror.metrics().await.lines().any(|have| have == line).then_some(()))
-            .await;
+        mirror.until_metric(line).await;
     }
     // Those that stay are hits.
     let nars = scene.upstream.nars();

@@ -1,6 +1,10 @@
 //! A full disk, as it is seen from outside.
 
+use std::fs::{self, File};
+use std::io::Write as _;
+
 use granary_placement::report::Report;
+use nix::sys::signal::{Signal, kill};
 
 use super::has;
 use crate::support::{Artifact, Mirror, Scene, Small, eventually, noise, wants};
@@ -116,20 +120,60 @@ async fn what_clients_ask_for_is_kept_again_when_there_is_room() {
     mirror.until("the small one is kept", |report| report.artifacts == 1).await;
     // It is passed on without being kept.
     fetch(large).await;
-    let says = async |line: &str| {
-        eventually(line, async || mirror.metrics().await.lines().any(|have| have == line).then_some(()))
-            .await;
-    };
-    says("granary_mirror_full 1").await;
+    mirror.until_metric("granary_mirror_full 1").await;
     let report = mirror.until("full", |report| full(report).is_some()).await;
     assert_eq!(report.artifacts, 1, "{report:?}");
 
     disk.try_remount("size=64m").unwrap();
-    says("granary_mirror_full 0").await;
+    mirror.until_metric("granary_mirror_full 0").await;
     mirror.until("room", |report| full(report).is_none()).await;
     for (artifact, count) in [(other, 2), (large, 3)] {
         fetch(artifact).await;
         mirror.until("it is kept", |report| report.artifacts == count).await;
     }
     mirror.verified(&corpus.key);
+}
+
+/// nginx's files are where they are by default: in the tree, on the disk that is full.
+#[tokio::test]
+async fn nginx_serves_on_and_starts_again_with_its_files_on_a_disk_that_is_full_to_the_last_byte() {
+    let artifacts = artifacts();
+    let [small, large, other] = &artifacts;
+    let Some(scene) = Scene::of(&artifacts).await else { return };
+    let (corpus, site) = (&scene.corpus, scene.site("lan"));
+    let disk = Small::mount(&site.tree(), "16m");
+    let mut mirror = scene.run_at(site, &format!("{}\npullThrough: {{maxSize: 1Gi}}", wants(&[other])));
+    mirror.until("both are here", has(2)).await;
+    let fill = || {
+        let mut file =
+            File::options().append(true).create(true).open(mirror.site.tree().join("fill")).unwrap();
+        while file.write(&[7; 4096]).is_ok_and(|written| written > 0) {}
+    };
+    let serves = async || {
+        for artifact in [small, other, large] {
+            assert_eq!(mirror.status(&artifact.narinfo()).await, 200);
+            let nar = mirror.body(&corpus.narinfo(artifact).url).await.unwrap();
+            assert!(nar == corpus.nar(artifact), "{}", artifact.path);
+        }
+        assert_eq!(mirror.status(&format!("{}.narinfo", "0".repeat(32))).await, 404);
+    };
+    fill();
+    serves().await;
+    let first = mirror.nginx().unwrap();
+    kill(first, Signal::SIGTERM).unwrap();
+    eventually("another nginx", async || mirror.nginx().filter(|pid| *pid != first)).await;
+    mirror.until("it answers", has(2)).await;
+    fill();
+    serves().await;
+    mirror.verified(&corpus.key);
+
+    fs::remove_file(mirror.site.tree().join("fill")).unwrap();
+    let is_kept = async || {
+        serves().await;
+        (mirror.report().await?.artifacts == 3).then_some(())
+    };
+    eventually("the large one is kept", is_kept).await;
+    mirror.verified(&corpus.key);
+    assert_eq!(mirror.stop(), Some(0));
+    drop((mirror, disk));
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use granary_mirror::capacity::Rules;
 use granary_mirror::config::{Extras, Listings};
 use granary_mirror::extras::{Completed, Pace, complete_fresh, keep};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,21 @@ async fn what_the_upstream_has_beside_an_artifact_comes_with_it_decoded_and_is_a
     assert!(scene.is_tidy());
     let check = crate::clean(scene.path(), &scene.cache.keys());
     assert_eq!((check.extras, check.logs, check.notes), (3, 1, vec![]));
+}
+
+#[tokio::test]
+async fn an_artifact_that_is_too_large_keeps_nothing_small_out() {
+    let mut cache = Cache::new("test-1");
+    let path = cache.add("app", &[]);
+    let scene = Scene::new(MIRROR, cache).await;
+    scene.upstream.set(&listing_name(&path), Reply::Bytes(file_listing(3000).into()));
+    scene.tree.capacity().limit(Some(Rules { keep_free: u64::MAX, max_size: None }));
+    let done = scene.keeper.complete(&path.hash_part()).await;
+    assert_eq!((done, scene.asked()), (Completed { asked: false, failed: true }, vec![]), "no room at all");
+    scene.tree.capacity().limit(Some(Rules { keep_free: 0, max_size: Some(64 << 20) }));
+    assert!(scene.tree.admit_guest(1 << 30, 0).is_err() && scene.tree.capacity().full().is_some());
+    scene.keeper.complete(&path.hash_part()).await;
+    assert_eq!(scene.read(&listing_name(&path)), Some(file_listing(3000).into()));
 }
 
 #[tokio::test]

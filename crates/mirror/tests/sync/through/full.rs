@@ -5,12 +5,12 @@ use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
-use granary_mirror::capacity::Rules;
+use granary_mirror::capacity::{NoRoom, Rules};
 use granary_nix::{NarInfo, StorePath};
 use http::StatusCode;
 
 use super::super::common::{Cache, PATIENCE, Reply, Small, Upstream, source};
-use super::super::{clean, is_visible, start_agent};
+use super::super::{clean, free_port, is_visible, start_agent};
 use super::{Got, Site};
 
 const MIB: usize = 1 << 20;
@@ -20,29 +20,109 @@ fn name(info: &NarInfo) -> &str {
     info.url.strip_prefix("nar/").unwrap()
 }
 
+/// Whether a client who asks for it now has it from here.
+fn is_let_in(site: &Site, info: &NarInfo) -> bool {
+    site.through.open(name(info), site.through.find_nar(name(info)).unwrap()).is_some()
+}
+
 #[tokio::test]
 async fn what_does_not_fit_is_not_taken_in_by_the_rules_of_capacity_and_of_the_disk() {
     let mut cache = Cache::new("test-1");
     let [small, large] = [cache.add("small", &[]), cache.add_sized("large", &[], 2 * MIB)];
     let upstream = Upstream::of(&cache).await;
-    let site = Site::new(&[source(&upstream, &cache.keys(), 40)]);
-    let [small, large] = [site.found(&small).await, site.found(&large).await];
-    let fits = |info: &NarInfo| site.through.open(name(info), site.through.find_nar(name(info)).unwrap());
-    let free = site.tree.capacity().free().unwrap();
-    for rules in [
-        Rules { max_size: Some(MIB as u64), keep_free: 0 },
-        Rules { max_size: None, keep_free: free.saturating_sub(MIB as u64) },
-    ] {
+    let by_size = Rules { max_size: Some(MIB as u64), keep_free: 0 };
+    for rules in [by_size, Rules { max_size: None, keep_free: u64::MAX }] {
+        let site = Site::new(&[source(&upstream, &cache.keys(), 40)]);
+        let [small, large] = [site.found(&small).await, site.found(&large).await];
         site.tree.capacity().limit(Some(rules));
-        assert!(fits(&large).is_none() && site.tree.capacity().full().is_some(), "{rules:?}");
+        assert!(!is_let_in(&site, &large));
+        let full = site.tree.capacity().full();
+        if rules == by_size {
+            assert!(matches!(full, Some(NoRoom::MaxSize { .. })), "{full:?}");
+            assert!(matches!(site.get(&small).await, Got::Whole(_)));
+            site.settled().await;
+        } else {
+            assert!(matches!(full, Some(NoRoom::Disk { .. })), "{full:?}");
+        }
+        site.tree.capacity().limit(None);
+        assert!(matches!(site.get(&large).await, Got::Whole(_)));
+        site.settled().await;
+        assert_eq!(clean(site.path(), &cache.keys()).artifacts, if rules == by_size { 2 } else { 1 });
     }
-    site.tree.capacity().limit(Some(Rules { max_size: Some(MIB as u64), keep_free: 0 }));
-    assert!(matches!(site.get(&small).await, Got::Whole(_)));
+}
+
+/// What waits for its closure is on the disk, which counts it, and not a second time as what may yet be written.
+#[tokio::test]
+async fn what_has_come_and_waits_for_its_closure_takes_its_room_once() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root can mount");
+        return;
+    }
+    let mut cache = Cache::new("test-1");
+    let reference = cache.add("reference", &[]);
+    let waits = cache.add_sized("waits", &[&reference], 5 * MIB);
+    let other = cache.add_sized("other", &[], 5 * MIB);
+    let upstream = Upstream::of(&cache).await;
+    upstream.set(&reference.hash_part().narinfo_name(), Reply::Silent);
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let disk = Small::mount(directory.path(), "14m");
+    let sources = [source(&upstream, &cache.keys(), 40)];
+    let site = Site::on(Arc::clone(&directory), &sources, 1 << 30, Duration::from_mins(1));
+    let other = site.found(&other).await;
     site.settled().await;
-    site.tree.capacity().limit(None);
-    assert!(matches!(site.get(&large).await, Got::Whole(_)));
+    let waits = site.found(&waits).await;
+    assert!(matches!(site.get(&waits).await, Got::Whole(_)));
+    assert!(matches!(site.get(&other).await, Got::Whole(_)));
     site.settled().await;
-    assert_eq!(clean(site.path(), &cache.keys()).artifacts, 2);
+    assert_eq!(
+        clean(directory.path(), &cache.keys()).artifacts,
+        1,
+        "that of which a reference is missing is not kept"
+    );
+    drop((site, disk));
+}
+
+#[tokio::test]
+async fn what_came_in_part_is_no_hindrance_to_its_own_rest_and_gives_way_to_others() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root can mount");
+        return;
+    }
+    let mut cache = Cache::new("test-1");
+    let paths = ["one", "other"].map(|name| cache.add_sized(name, &[], 5 * MIB));
+    let [file, _] = paths.each_ref().map(|path| cache.get(path).file.clone());
+    let upstream = Upstream::of(&cache).await;
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let disk = Small::mount(directory.path(), "8m");
+    let sources = [source(&upstream, &cache.keys(), 40)];
+    let site = Site::on(Arc::clone(&directory), &sources, 1 << 30, Duration::from_mins(1));
+    let [one, other] = [site.found(&paths[0]).await, site.found(&paths[1]).await];
+    site.settled().await;
+    let part = directory.path().join(".granary/partial").join(one.file_hash.unwrap().to_nix32());
+    // As a process leaves it that ends.
+    fs::write(&part, &file[..4 * MIB]).unwrap();
+    upstream.take_asked();
+    assert!(!is_let_in(&site, &other), "there is no room for both");
+    assert!(site.get(&one).await == Got::Whole(file.clone()));
+    site.settled().await;
+    let asked = upstream.take_asked();
+    assert_eq!(
+        asked.iter().filter_map(|asked| asked.range.as_deref()).collect::<Vec<_>>(),
+        ["bytes=4194304-"]
+    );
+    assert!(is_visible(directory.path(), &paths[0]));
+    drop(site);
+
+    fs::remove_file(directory.path().join(one.store_path.hash_part().narinfo_name())).unwrap();
+    fs::rename(directory.path().join(&one.url), &part).unwrap();
+    let site = Site::on(Arc::clone(&directory), &sources, 1 << 30, Duration::from_mins(1));
+    assert!(!is_let_in(&site, &other));
+    site.through.make_room().await;
+    assert!(!part.exists(), "somebody else asked");
+    assert!(matches!(site.get(&other).await, Got::Whole(_)));
+    site.settled().await;
+    assert_eq!(clean(directory.path(), &cache.keys()).artifacts, 1);
+    drop((site, disk));
 }
 
 /// The disk has room when the flight begins, and is filled by others before it ends.
@@ -82,7 +162,7 @@ async fn a_disk_that_fills_up_in_the_middle_cuts_the_body_and_keeps_nothing() {
         }
         assert_eq!(site.refused(), [], "that says nothing about the artifact");
         // The next one does not even begin, so that the client has it from the upstream.
-        assert!(site.through.open(name(&info), site.through.find_nar(name(&info)).unwrap()).is_none());
+        assert!(!is_let_in(&site, &info));
         fs::remove_file(other).unwrap();
         assert!(site.get(&info).await == Got::Whole(artifact.file), "there is room again");
         site.settled().await;
@@ -112,8 +192,7 @@ impl Agent {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let (tree, config) = (folder.path().join("tree"), folder.path().join("config.yaml"));
-        let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (http, agent) = (port(), port());
+        let (http, agent) = (free_port(), free_port());
         let text = format!(
             "directory: '{}'\nupstreams: [{{url: \"{}\", publicKeys: [\"{}\"]}}]\n\
              listen: {{http: '127.0.0.1:{http}', agent: '127.0.0.1:{agent}'}}\n{more}\n",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use granary_fetch::Source;
+use granary_mirror::capacity::Rules;
 use granary_mirror::compact::HashParts;
 use granary_nix::StorePath;
 
@@ -20,7 +21,7 @@ const NOW: u32 = 1000;
 /// An old library and the application that needs it, two that stand alone, and one that comes later; 1 MiB each.
 struct Scene {
     cache: Cache,
-    _upstream: Upstream,
+    upstream: Upstream,
     sources: Vec<Source>,
     directory: Arc<tempfile::TempDir>,
     library: StorePath,
@@ -45,7 +46,7 @@ impl Scene {
         let upstream = Upstream::of(&cache).await;
         let sources = vec![source(&upstream, &cache.keys(), 40)];
         let directory = Arc::new(tempfile::tempdir().unwrap());
-        let scene = Self { cache, _upstream: upstream, sources, directory, library, app, rare, late };
+        let scene = Self { cache, upstream, sources, directory, library, app, rare, late };
         let site = scene.site();
         let paths = [&scene.library, &scene.app, &scene.rare];
         for path in paths {
@@ -73,7 +74,12 @@ impl Scene {
     }
 
     fn site(&self) -> Site {
-        Site::on(Arc::clone(&self.directory), &self.sources, MAX, SILENCE)
+        self.site_of(MAX)
+    }
+
+    /// Where guests may have so many bytes.
+    fn site_of(&self, max_size: u64) -> Site {
+        Site::on(Arc::clone(&self.directory), &self.sources, max_size, SILENCE)
     }
 
     /// A client gets it, whether it is kept or not.
@@ -118,6 +124,37 @@ async fn an_old_library_stays_as_long_as_something_here_needs_it() {
     assert_eq!(scene.here(&site), ["library", "app", "late"]);
 }
 
+/// What binds is the disk, or the size of everything, before guests have as much as they may.
+#[tokio::test]
+async fn guests_leave_for_who_asks_again_where_there_is_no_room_for_both() {
+    let mut scene = Scene::start([200, 200, 100]).await;
+    let huge = scene.cache.add_sized("huge", &[], 6 * MIB);
+    scene.cache.serve(&scene.upstream);
+    let site = scene.site_of(1 << 30);
+    site.tree.capacity().limit(Some(Rules { keep_free: 0, max_size: Some(MAX) }));
+    let is_let_in = async |path| {
+        let info = site.found(path).await;
+        let file = info.url.strip_prefix("nar/").unwrap();
+        let is_let_in = site.through.open(file, site.through.find_nar(file).unwrap()).is_some();
+        site.settled().await;
+        is_let_in
+    };
+    assert!(!is_let_in(&huge).await);
+    assert!(site.through.make_room().await);
+    assert_eq!(
+        scene.here(&site),
+        ["library", "app", "rare"],
+        "nobody leaves for what has no room without them either"
+    );
+    assert!(!is_let_in(&scene.late).await);
+    assert!(!is_let_in(&huge).await);
+    assert!(site.through.make_room().await);
+    assert_eq!(scene.here(&site), ["library", "app"], "the longest not asked for");
+    assert!(site.through.make_room().await);
+    scene.get(&site, &scene.late).await;
+    assert_eq!(scene.here(&site), ["library", "app", "late"], "and no more than that");
+}
+
 #[tokio::test]
 async fn what_is_wanted_takes_no_room_from_guests() {
     let scene = Scene::start([1, 2, 300]).await;
@@ -144,6 +181,21 @@ async fn what_a_policy_stopped_wanting_and_no_client_asked_for_leaves_before_wha
     site.tree.forget(&scene.late.hash_part());
     scene.get(&site, &scene.late).await;
     assert_eq!(scene.here(&site), ["library", "rare", "late"], "referrers first");
+}
+
+#[tokio::test]
+async fn a_guest_that_a_process_took_out_when_it_ended_leaves_the_trash_and_what_is_wanted_does_not() {
+    let scene = Scene::start([1, 2, 3]).await;
+    let (site, rare) = (scene.site(), scene.rare.hash_part());
+    site.tree.remove_all(&[rare]).unwrap();
+    site.wants.set_policies(None);
+    assert!(site.through.make_room().await && site.tree.is_in_trash(&rare), "whose it is is not known");
+    site.wants.set_policies(Some(HashParts::from([rare])));
+    assert!(site.through.make_room().await && site.tree.is_in_trash(&rare), "it is taken back from there");
+    site.wants.set_policies(Some(HashParts::default()));
+    assert!(site.through.make_room().await && !site.tree.is_trashed(&rare));
+    assert_eq!(std::fs::read_dir(site.path().join(".granary/trash/nar")).unwrap().count(), 0);
+    assert_eq!(scene.here(&site), ["library", "app"]);
 }
 
 #[tokio::test]

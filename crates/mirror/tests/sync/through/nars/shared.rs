@@ -1,7 +1,7 @@
 //! One transfer, and what comes of it for all who want it.
 
 use granary_mirror::through::Begun;
-use granary_nix::Hash;
+use granary_nix::{Hash, NarInfo};
 
 use super::{Got, LARGE, Scene, Site, read, source};
 use crate::common::{Reply, SILENCE};
@@ -76,10 +76,24 @@ async fn a_large_file_is_passed_on_while_it_comes() {
 #[tokio::test]
 async fn what_is_larger_than_the_room_is_not_taken_in() {
     let scene = Scene::of_size(LARGE).await;
-    let site = Site::with(&[source(&scene.upstream, &scene.cache.keys(), 40)], 2 << 20, SILENCE);
+    is_not_taken_in(&scene, 2 << 20).await;
+    assert_eq!(Hash::of(&scene.file), scene.info.file_hash.unwrap());
+}
+
+#[tokio::test]
+async fn what_compression_may_make_larger_than_the_room_is_not_taken_in() {
+    let unstated =
+        |info: &mut NarInfo| (info.file_hash, info.file_size, info.url) = (None, None, "files/7".into());
+    let scene = Scene::with(LARGE, unstated).await;
+    assert!(scene.file.len() as u64 > scene.info.nar_size, "as xz does to noise");
+    is_not_taken_in(&scene, scene.info.nar_size).await;
+}
+
+/// Where guests may have so many bytes.
+async fn is_not_taken_in(scene: &Scene, max_size: u64) {
+    let site = Site::with(&[source(&scene.upstream, &scene.cache.keys(), 40)], max_size, SILENCE);
     site.found(&scene.path).await;
     let file = scene.info.url.strip_prefix("nar/").unwrap();
     let known = site.through.find_nar(file).unwrap();
     assert!(site.through.open(file, known).is_none());
-    assert_eq!(Hash::of(&scene.file), scene.info.file_hash.unwrap());
 }
