@@ -72,8 +72,8 @@ impl Tree {
     }
 
     /// Removes the records of everything that is refused no longer. `refused` says what is, and is asked when the records have
-    /// been listed: one that comes later stays.
-    pub fn prune_quarantine(&self, refused: impl FnOnce() -> HashParts) -> Result<(), TreeError> {
+    /// been listed: one that comes later stays. As long as it does not know, all of them do.
+    pub fn prune_quarantine(&self, refused: impl FnOnce() -> Option<HashParts>) -> Result<(), TreeError> {
         let mut records = Vec::new();
         let directory = self.layout.quarantine();
         for entry in fs::read_dir(&directory).map_err(TreeError::io("list", &directory))? {
@@ -83,7 +83,7 @@ impl Tree {
             let Some(record) = name.to_str().and_then(|name| name.strip_suffix(".json")) else { continue };
             records.push((record.parse().ok(), entry.path()));
         }
-        let refused = refused();
+        let Some(refused) = refused() else { return Ok(()) };
         let gone = |hash: &Option<HashPart>| hash.is_none_or(|hash| !refused.contains(&hash));
         records.iter().filter(|(hash, _)| gone(hash)).try_for_each(|(_, path)| remove(path))
     }
@@ -117,11 +117,13 @@ mod tests {
         hashes[..2].iter().for_each(put);
         tree.prune_quarantine(|| {
             put(&hashes[2]);
-            HashParts::from([hashes[0]])
+            Some(HashParts::from([hashes[0]]))
         })
         .unwrap();
-        let there = hashes.each_ref().map(|hash| tree.quarantined(hash).is_some());
-        assert_eq!(there, [true, false, true]);
+        let there = || hashes.each_ref().map(|hash| tree.quarantined(hash).is_some());
+        assert_eq!(there(), [true, false, true]);
+        tree.prune_quarantine(|| None).unwrap();
+        assert_eq!(there(), [true, false, true], "what is refused is not known");
     }
 
     #[test]
