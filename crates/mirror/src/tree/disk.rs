@@ -83,7 +83,7 @@ pub(super) fn sync_all(files: &[&Path]) -> io::Result<()> {
 }
 
 /// Whether one call makes everything last on the filesystem where this file is.
-fn one_call_does(file: &Path) -> bool {
+pub(super) fn one_call_does(file: &Path) -> bool {
     #[cfg(test)]
     if power::is_foreign() {
         return false;

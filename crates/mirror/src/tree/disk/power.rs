@@ -34,11 +34,23 @@ struct Loose {
     from: Option<PathBuf>,
 }
 
+/// What was synced, and how often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in super::super) struct Syncs {
+    /// Contents of single files.
+    pub(in super::super) files: usize,
+    /// Contents of all files that there are.
+    pub(in super::super) filesystems: usize,
+    /// Names in a directory.
+    pub(in super::super) directories: usize,
+}
+
 #[derive(Default)]
 struct Machine {
     /// Steps until the power is cut.
     left: usize,
     done: usize,
+    syncs: Syncs,
     /// Called at the cut, when that is the end of this process.
     last_words: Option<Box<dyn FnOnce()>>,
     /// Files whose content has not been synced.
@@ -171,10 +183,12 @@ impl Machine {
                 self.changed.entry(path.to_owned()).or_insert_with(before);
             }
             Event::Sync(path) => {
+                self.syncs.files += 1;
                 self.unwritten.remove(path);
                 self.changed.remove(path);
             }
             Event::SyncFilesystem => {
+                self.syncs.filesystems += 1;
                 self.unwritten.clear();
                 self.changed.clear();
             }
@@ -197,6 +211,7 @@ impl Machine {
             }
             Event::Link => {}
             Event::SyncDirectory(path) => {
+                self.syncs.directories += 1;
                 self.loose.retain(|loose| loose.name.parent() != Some(path));
             }
         }
@@ -210,6 +225,11 @@ impl Off {
     /// Steps that were done.
     pub(crate) fn steps(&self) -> usize {
         self.0.done
+    }
+
+    /// Those of them that were syncs.
+    pub(in super::super) fn syncs(&self) -> Syncs {
+        self.0.syncs
     }
 
     /// Loses what was not synced: half of each such file's content, or of what was added to it, and all that was written over
