@@ -66,7 +66,12 @@ impl List {
         let full = self.is_full(origin);
         match place {
             Some(place) if known => self.newest.insert(place, new),
-            None if known && full => {}
+            // It is counted, and takes nobody's place.
+            None if known && full => {
+                if origin.is_ours() {
+                    self.more.entry(origin).or_default().insert(hash);
+                }
+            }
             None => {
                 if let Some(more) = self.more.get_mut(&origin) {
                     more.remove(&hash);
@@ -135,6 +140,18 @@ impl List {
         self.newest.iter().filter(|one| by(one.origin)).map(|one| one.hash).collect()
     }
 
+    /// How many artifacts are refused beyond those that are `told`, each counted once.
+    fn beyond(&self, told: impl Fn(&HashPart) -> bool) -> u64 {
+        let mut earlier: Vec<&HashParts> = Vec::new();
+        let mut count = 0;
+        for more in self.more.values() {
+            let is_new = |hash: &HashPart| !told(hash) && !earlier.iter().any(|other| other.contains(hash));
+            count += more.iter().filter(is_new).count() as u64;
+            earlier.push(more);
+        }
+        count
+    }
+
     /// So many at most, newest first, each artifact once, as a pass or a round says if it says anything: these know its path.
     /// And how many artifacts there are.
     pub(super) fn newest(&self, most: usize) -> (Vec<Refusal>, u64) {
@@ -145,7 +162,7 @@ impl List {
                 *told = one;
             }
         }
-        let all = told.len() as u64 + self.more.values().map(|more| more.len() as u64).sum::<u64>();
+        let all = told.len() as u64 + self.beyond(|hash| told.contains_key(hash));
         let newest = self.newest.iter().filter_map(|one| told.remove(&one.hash));
         (newest.take(most).map(|one| one.refusal.clone()).collect(), all)
     }

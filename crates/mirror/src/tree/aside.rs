@@ -11,10 +11,9 @@ use std::path::{Path, PathBuf};
 
 use granary_nix::{HashPart, NarInfo, StorePath};
 
-use super::durable::{read_narinfo, sync_directory};
+use super::durable::{read_narinfo, remove_if_there, sync_directory};
 use super::index::{CatalogEntry, Held};
 use super::order::next_after;
-use super::trash::remove_if_there;
 use super::{Tree, TreeError, disk, read, write};
 
 /// Files that are kept for people to look at.

@@ -8,22 +8,18 @@
 mod entries;
 
 use std::collections::HashSet;
-use std::io::ErrorKind;
 
 use granary_fetch::Expected;
 use granary_nix::{HashPart, NarInfo, StorePath};
 
-use super::durable::{read_narinfo, rename, sync_all, sync_directory};
+use super::durable::{read_narinfo, remove_if_there, some_at_once, sync_directory};
 use super::index::CatalogEntry;
 use super::order::references_first;
-use super::{Contents, TempFile, Tree, TreeError, canonical, disk, read, write};
+use super::{Contents, Tree, TreeError, canonical, read, write};
 use crate::compact::HashParts;
 
 pub use entries::Signed;
 pub(super) use entries::{Catalog, Digests};
-
-/// Narinfos that are written and synced at once.
-const AT_ONCE: usize = 1024;
 
 /// A narinfo that has to be written.
 struct Changed {
@@ -116,14 +112,8 @@ impl Tree {
     /// Puts verified narinfos into the catalog, in our form and in their order, which should be references first: clients
     /// can see each as soon as it is written. What is there already is not written again.
     pub fn put_in_catalog<'i>(&self, infos: impl IntoIterator<Item = &'i NarInfo>) -> Result<(), TreeError> {
-        let mut changed = infos.into_iter().filter_map(|info| self.changed(info));
-        loop {
-            let some: Vec<Changed> = changed.by_ref().take(AT_ONCE).collect();
-            if some.is_empty() {
-                return Ok(());
-            }
-            self.write_in_catalog(&some)?;
-        }
+        let changed = infos.into_iter().filter_map(|info| self.changed(info));
+        some_at_once(changed, |some| self.write_in_catalog(some))
     }
 
     /// The catalog's narinfo for this one, if it has another or none.
@@ -136,9 +126,6 @@ impl Tree {
     }
 
     fn write_in_catalog(&self, some: &[Changed]) -> Result<(), TreeError> {
-        let put = |changed: &Changed| self.scratch.put(changed.text.as_bytes());
-        let temps: Vec<TempFile> = some.iter().map(put).collect::<Result<_, _>>()?;
-        sync_all(&temps)?;
         let renamed = |Changed { info, .. }: &&Changed| {
             let hash = info.store_path.hash_part();
             let before = read(&self.catalog).entry(&hash)?.expected;
@@ -146,10 +133,9 @@ impl Tree {
         };
         let renamed: Vec<_> = some.iter().filter_map(|changed| renamed(&changed)).collect();
         self.note_names(renamed.iter().map(|(hash, before)| (hash, *before)));
-        for (temp, Changed { info, .. }) in temps.into_iter().zip(some) {
-            rename(temp, &self.layout.catalog_narinfo(&info.store_path.hash_part()))?;
-        }
-        sync_directory(&self.layout.catalog())?;
+        let path = |info: &NarInfo| self.layout.catalog_narinfo(&info.store_path.hash_part());
+        let files = some.iter().map(|Changed { info, text, .. }| (path(info), text));
+        self.scratch.place_all(&self.layout.catalog(), files)?;
         // Only now: what is in memory is what publication relies on.
         let mut catalog = write(&self.catalog);
         for Changed { info, text: _, digests } in some {
@@ -213,13 +199,8 @@ impl Tree {
         });
         // Referrers first: the rest is closed in itself whenever this ends.
         for hash in order.iter().rev() {
-            let path = self.layout.catalog_narinfo(hash);
-            match disk::remove(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(TreeError::io("remove", &path)(error));
-                }
-                _ => write(&self.catalog).remove(hash),
-            }
+            remove_if_there(&self.layout.catalog_narinfo(hash))?;
+            write(&self.catalog).remove(hash);
         }
         sync_directory(&self.layout.catalog())?;
         Ok(order.len())

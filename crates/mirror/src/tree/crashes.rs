@@ -133,7 +133,7 @@ impl History {
         for hash in self.published.iter().chain(&self.refused) {
             tree.put_in_quarantine([(hash, &refusal(hash))])?;
         }
-        tree.prune_quarantine(|| self.refused.iter().copied().collect())?;
+        tree.prune_quarantine(|| Some(self.refused.iter().copied().collect()))?;
         tree.prune_catalog(&self.wanted)?;
         answered(&tree, "done");
         match &self.removals {

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -27,6 +28,23 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     #[cfg(test)]
     tell(&Event::Write(path))?;
     file.write_all(rest)
+}
+
+/// Writes over parts of a file: what comes where. Nothing of that lasts, nor in an order, before the file is synced.
+pub(super) fn overwrite(path: &Path, parts: &[(u64, Vec<u8>)]) -> io::Result<()> {
+    let file = File::options().write(true).open(path)?;
+    parts.iter().try_for_each(|(place, content)| {
+        #[cfg(test)]
+        tell(&Event::Change(path))?;
+        file.write_all_at(content, *place)
+    })
+}
+
+/// Writes at the end of a file, which is made if it is not there.
+pub(super) fn append(path: &Path, content: &[u8]) -> io::Result<()> {
+    #[cfg(test)]
+    tell(&Event::Change(path))?;
+    File::options().create(true).append(true).open(path)?.write_all(content)
 }
 
 /// Gives a NAR file the time that every NAR file has (see [`nar_time`]). It lasts once the file is synced, and nothing
@@ -65,7 +83,7 @@ pub(super) fn sync_all(files: &[&Path]) -> io::Result<()> {
 }
 
 /// Whether one call makes everything last on the filesystem where this file is.
-fn one_call_does(file: &Path) -> bool {
+pub(super) fn one_call_does(file: &Path) -> bool {
     #[cfg(test)]
     if power::is_foreign() {
         return false;

@@ -10,6 +10,9 @@ use granary_nix::{NarInfo, narinfo};
 
 use super::{TempFile, TreeError, disk};
 
+/// Files that are written and synced at once.
+const AT_ONCE: usize = 1024;
+
 /// The directory for what is being written.
 #[derive(Debug)]
 pub(super) struct Scratch {
@@ -96,6 +99,20 @@ impl Scratch {
         written.map(|()| temp)
     }
 
+    /// Writes files and gives them their names in `directory`, in their order and for good, with few syncs however many they
+    /// are.
+    pub(super) fn place_all(
+        self: &Arc<Self>,
+        directory: &Path,
+        files: impl IntoIterator<Item = (PathBuf, impl AsRef<[u8]>)>,
+    ) -> Result<(), TreeError> {
+        let put = |(target, content): (PathBuf, _)| Ok((self.put(AsRef::<[u8]>::as_ref(&content))?, target));
+        let files: Vec<(TempFile, PathBuf)> = files.into_iter().map(put).collect::<Result<_, TreeError>>()?;
+        sync_all(files.iter().map(|(temp, _)| temp))?;
+        files.into_iter().try_for_each(|(temp, target)| rename(temp, &target))?;
+        sync_directory(directory)
+    }
+
     /// Gives a synced file a second name, which lasts only once its directory is synced. Where the filesystem knows no
     /// second names, `content` is written.
     pub(super) fn name_again(
@@ -120,6 +137,21 @@ impl Scratch {
     }
 }
 
+/// Does something with all of these, with so many at once that the files for them fit into memory and cost few syncs.
+pub(super) fn some_at_once<T>(
+    all: impl IntoIterator<Item = T>,
+    mut work: impl FnMut(&[T]) -> Result<(), TreeError>,
+) -> Result<(), TreeError> {
+    let mut all = all.into_iter();
+    loop {
+        let some: Vec<T> = all.by_ref().take(AT_ONCE).collect();
+        if some.is_empty() {
+            return Ok(());
+        }
+        work(&some)?;
+    }
+}
+
 /// Makes the contents of several files of this tree last.
 pub(super) fn sync_all<'t>(temps: impl IntoIterator<Item = &'t TempFile>) -> Result<(), TreeError> {
     let paths: Vec<&Path> = temps.into_iter().map(TempFile::path).collect();
@@ -140,9 +172,27 @@ pub(super) fn rename(temp: TempFile, target: &Path) -> Result<(), TreeError> {
     Ok(())
 }
 
+/// Removes a file, or finds that it is not there.
+pub(super) fn remove_if_there(path: &Path) -> Result<(), TreeError> {
+    match disk::remove(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(TreeError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Makes a directory and its parents, or finds them there.
 pub(super) fn make_directory(path: &Path) -> Result<(), TreeError> {
     fs::create_dir_all(path).map_err(TreeError::io("create the directory", path))
+}
+
+/// Makes a directory of the tree at `root`, or finds it there: its name, and its parents', then last.
+pub(super) fn make_lasting(directory: &Path, root: &Path) -> Result<(), TreeError> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    make_directory(directory)?;
+    let parents = directory.ancestors().skip(1).take_while(|parent| parent.starts_with(root));
+    parents.map(Path::to_owned).try_for_each(|parent| sync_directory(&parent))
 }
 
 /// Makes names in the directory last.

@@ -16,7 +16,7 @@ use std::sync::RwLock;
 use granary_nix::{DebugInfo, Extra, ExtraKind, Hash, HashPart, NarInfo, StorePath, listing};
 
 use super::checksum::{Checksums, Naming, Sealed};
-use super::durable::{make_directory, place, rename, sync_all, sync_directory};
+use super::durable::{make_lasting, place, rename, sync_all, sync_directory};
 use super::{Layout, TempFile, Tree, TreeError, disk, read, write};
 
 use fresh::Fresh;
@@ -71,7 +71,7 @@ impl Tree {
         }
         let path = self.extra_path(extra);
         if let Some(directory) = path.parent() {
-            self.make_lasting(directory)?;
+            make_lasting(directory, self.directory())?;
         }
         let sealed = Checksums::seal_written(extra.file_name(), file.path());
         let sealed = [sealed.map_err(TreeError::io("read", file.path()))?];
@@ -107,7 +107,7 @@ impl Tree {
             let Some(directory) = path.parent() else { continue };
             if open.as_deref() != Some(directory) {
                 open.as_deref().map_or(Ok(()), sync_directory)?;
-                self.make_lasting(directory)?;
+                make_lasting(directory, self.directory())?;
                 open = Some(directory.to_owned());
             }
             rename(temp, &path)?;
@@ -195,16 +195,6 @@ impl Tree {
             (_, Some(artifact)) => self.holds(artifact),
             (_, None) => false,
         }
-    }
-
-    /// Makes a directory of the tree whose name then lasts.
-    pub(super) fn make_lasting(&self, directory: &Path) -> Result<(), TreeError> {
-        if directory.is_dir() {
-            return Ok(());
-        }
-        make_directory(directory)?;
-        let parents = directory.ancestors().skip(1).take_while(|parent| parent.starts_with(self.directory()));
-        parents.map(Path::to_owned).try_for_each(|parent| sync_directory(&parent))
     }
 }
 

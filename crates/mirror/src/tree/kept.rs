@@ -1,12 +1,11 @@
 //! Artifacts that are kept although no policy wants them: those that were pushed or imported.
 
 use std::fs;
-use std::io::ErrorKind;
 
 use granary_nix::HashPart;
 
-use super::durable::make_directory;
-use super::{Tree, TreeError, disk, layout, read, write};
+use super::durable::{make_directory, remove_if_there};
+use super::{Tree, TreeError, layout, read, write};
 use crate::compact::HashParts;
 
 impl Tree {
@@ -25,11 +24,7 @@ impl Tree {
         if !write(&self.kept).remove(hash) {
             return Ok(());
         }
-        let path = self.layout.kept_mark(hash);
-        match disk::remove(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(TreeError::io("remove", &path)(error)),
-            _ => Ok(()),
-        }
+        remove_if_there(&self.layout.kept_mark(hash))
     }
 
     /// Whether an artifact has the mark. In memory.

@@ -84,7 +84,7 @@ use crate::capacity::{Capacity, NoRoom, Room};
 use crate::compact::HashParts;
 use catalog::Catalog;
 use clock::Clock;
-use durable::Scratch;
+use durable::{Scratch, make_lasting};
 use extras::Beside;
 use index::Index;
 use names::Names;
@@ -264,13 +264,13 @@ impl Tree {
 
     /// Keeps a file of our own state, below `.granary`: whole, or as it was before.
     pub fn keep_below(&self, path: &Path, content: &[u8]) -> Result<(), TreeError> {
-        path.parent().map_or(Ok(()), |directory| self.make_lasting(directory))?;
+        path.parent().map_or(Ok(()), |directory| make_lasting(directory, self.directory()))?;
         self.scratch.write(path, content)
     }
 
     /// Gives a file that has been written a name below `.granary`, for good.
     pub fn keep_file(&self, file: TempFile, path: &Path) -> Result<(), TreeError> {
-        path.parent().map_or(Ok(()), |directory| self.make_lasting(directory))?;
+        path.parent().map_or(Ok(()), |directory| make_lasting(directory, self.directory()))?;
         disk::sync(file.path()).map_err(TreeError::io("sync", file.path()))?;
         durable::place(file, path)
     }

@@ -144,3 +144,6 @@ impl Tree {
         needed.filter(move |reference| !is_there(&reference.hash_part()))
     }
 }
+
+#[cfg(test)]
+mod tests;

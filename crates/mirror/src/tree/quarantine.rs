@@ -1,20 +1,16 @@
 //! The records of what was refused. They tell people why; nothing is decided by them.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::path::Path;
+use std::path::PathBuf;
 
 use granary_nix::HashPart;
 use granary_placement::report::Refusal;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::durable::{rename, sync_all, sync_directory};
-use super::{TempFile, Tree, TreeError, disk};
+use super::durable::{remove_if_there, some_at_once};
+use super::{Tree, TreeError};
 use crate::compact::HashParts;
-
-/// Records that are written and synced at once.
-const AT_ONCE: usize = 1024;
 
 /// One refused artifact, as `.granary/quarantine/<hash part>.json` has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,31 +29,23 @@ impl Tree {
         &self,
         refused: impl IntoIterator<Item = (&'r HashPart, &'r Refusal)>,
     ) -> Result<(), TreeError> {
-        let mut new = refused.into_iter().filter(|(hash, refusal)| {
+        let new = refused.into_iter().filter(|(hash, refusal)| {
             self.quarantined(hash).is_none_or(|record| record.refusal.reason != refusal.reason)
         });
-        loop {
-            let some: Vec<_> = new.by_ref().take(AT_ONCE).collect();
-            if some.is_empty() {
-                return Ok(());
-            }
-            let temps: Vec<TempFile> = some
-                .iter()
-                .map(|(hash, refusal)| self.write_record(hash, refusal))
-                .collect::<Result<_, _>>()?;
-            sync_all(&temps)?;
-            for (temp, (hash, _)) in temps.into_iter().zip(some) {
-                rename(temp, &self.layout.quarantine_record(hash))?;
-            }
-            sync_directory(&self.layout.quarantine())?;
-        }
+        let directory = self.layout.quarantine();
+        some_at_once(new, |some| {
+            let files = some.iter().map(|(hash, refusal)| self.record(hash, refusal));
+            self.scratch.place_all(&directory, files.collect::<Result<Vec<_>, _>>()?)
+        })
     }
 
-    fn write_record(&self, hash: &HashPart, refusal: &Refusal) -> Result<TempFile, TreeError> {
+    /// Where the record of a refusal is, and what it says.
+    fn record(&self, hash: &HashPart, refusal: &Refusal) -> Result<(PathBuf, Vec<u8>), TreeError> {
+        let path = self.layout.quarantine_record(hash);
         let record = Record { refusal: refusal.clone(), since: Timestamp::now() };
-        let json = serde_json::to_vec_pretty(&record)
-            .map_err(|error| TreeError::io("write", &self.layout.quarantine_record(hash))(error.into()))?;
-        self.scratch.put(&json)
+        let json = serde_json::to_vec_pretty(&record);
+        let json = json.map_err(|error| TreeError::io("write", &path)(error.into()))?;
+        Ok((path, json))
     }
 
     /// The record of an artifact, if it is refused.
@@ -68,12 +56,12 @@ impl Tree {
 
     /// Removes the record of an artifact, if there is one.
     pub fn take_from_quarantine(&self, hash: &HashPart) -> Result<(), TreeError> {
-        remove(&self.layout.quarantine_record(hash))
+        remove_if_there(&self.layout.quarantine_record(hash))
     }
 
     /// Removes the records of everything that is refused no longer. `refused` says what is, and is asked when the records have
-    /// been listed: one that comes later stays.
-    pub fn prune_quarantine(&self, refused: impl FnOnce() -> HashParts) -> Result<(), TreeError> {
+    /// been listed: one that comes later stays. As long as it does not know, all of them do.
+    pub fn prune_quarantine(&self, refused: impl FnOnce() -> Option<HashParts>) -> Result<(), TreeError> {
         let mut records = Vec::new();
         let directory = self.layout.quarantine();
         for entry in fs::read_dir(&directory).map_err(TreeError::io("list", &directory))? {
@@ -83,16 +71,9 @@ impl Tree {
             let Some(record) = name.to_str().and_then(|name| name.strip_suffix(".json")) else { continue };
             records.push((record.parse().ok(), entry.path()));
         }
-        let refused = refused();
+        let Some(refused) = refused() else { return Ok(()) };
         let gone = |hash: &Option<HashPart>| hash.is_none_or(|hash| !refused.contains(&hash));
-        records.iter().filter(|(hash, _)| gone(hash)).try_for_each(|(_, path)| remove(path))
-    }
-}
-
-fn remove(record: &Path) -> Result<(), TreeError> {
-    match disk::remove(record) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(TreeError::io("remove", record)(error)),
-        _ => Ok(()),
+        records.iter().filter(|(hash, _)| gone(hash)).try_for_each(|(_, path)| remove_if_there(path))
     }
 }
 
@@ -117,11 +98,13 @@ mod tests {
         hashes[..2].iter().for_each(put);
         tree.prune_quarantine(|| {
             put(&hashes[2]);
-            HashParts::from([hashes[0]])
+            Some(HashParts::from([hashes[0]]))
         })
         .unwrap();
-        let there = hashes.each_ref().map(|hash| tree.quarantined(hash).is_some());
-        assert_eq!(there, [true, false, true]);
+        let there = || hashes.each_ref().map(|hash| tree.quarantined(hash).is_some());
+        assert_eq!(there(), [true, false, true]);
+        tree.prune_quarantine(|| None).unwrap();
+        assert_eq!(there(), [true, false, true], "what is refused is not known");
     }
 
     #[test]

@@ -8,11 +8,11 @@ use std::collections::{HashMap, HashSet};
 
 use granary_nix::{HashPart, NarInfo, StorePath};
 
-use super::durable::{read_narinfo, rename, sync_all, sync_directory};
+use super::durable::{read_narinfo, sync_directory};
 use super::index::Held;
 use super::order::references_first;
 use super::trash::is_file;
-use super::{TempFile, Tree, TreeError, disk, read, write};
+use super::{Tree, TreeError, disk, read, write};
 
 /// One that leaves.
 struct Leaving {
@@ -46,13 +46,10 @@ impl Tree {
             return Ok(Vec::new());
         }
         self.remove_extras(leaving.iter().map(|leaving| &leaving.info))?;
-        let put = |leaving: &Leaving| self.scratch.put(leaving.info.to_text().as_bytes());
-        let copies: Vec<TempFile> = leaving.iter().map(put).collect::<Result<_, _>>()?;
-        sync_all(&copies)?;
-        for (copy, Leaving { hash, .. }) in copies.into_iter().zip(&leaving) {
-            rename(copy, &self.layout.trash_narinfo(hash))?;
-        }
-        sync_directory(&self.layout.trash())?;
+        let copies = leaving
+            .iter()
+            .map(|Leaving { hash, info, .. }| (self.layout.trash_narinfo(hash), info.to_text()));
+        self.scratch.place_all(&self.layout.trash(), copies)?;
         for Leaving { hash, held, info } in &leaving {
             let path = self.layout.narinfo(hash);
             disk::remove(&path).map_err(TreeError::io("remove", &path))?;

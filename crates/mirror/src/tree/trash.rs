@@ -3,13 +3,12 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use granary_nix::{Hash, HashPart, NarInfo};
 
 use super::catalog::{Catalog, Digests};
-use super::durable::read_narinfo;
+use super::durable::{read_narinfo, remove_if_there};
 use super::index::{CatalogEntry, Held};
 use super::{Layout, TempFile, Tree, TreeError, disk, read, write};
 
@@ -191,13 +190,6 @@ impl Tree {
                 tracing::warn!(artifact = %hash, %error, "still in the trash, though published again");
             }
         }
-    }
-}
-
-pub(super) fn remove_if_there(path: &Path) -> Result<(), TreeError> {
-    match disk::remove(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(TreeError::io("remove", path)(error)),
-        _ => Ok(()),
     }
 }
 

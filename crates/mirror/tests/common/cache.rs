@@ -5,6 +5,7 @@ use std::io::Read as _;
 use granary_nix::{
     Compression, ContentAddress, Hash, NarInfo, PublicKeys, SecretKey, StorePath, Unproven, served_nar_name,
 };
+use liblzma::read::{XzDecoder, XzEncoder};
 
 use super::{Reply, Upstream};
 
@@ -94,6 +95,28 @@ impl Cache {
         self.artifacts.iter_mut().find(|artifact| artifact.info.store_path == *path).unwrap()
     }
 
+    /// Packs the NAR of an artifact anew, as an upstream does that changes how it compresses; nothing of that is signed. The
+    /// artifact as it was before.
+    pub fn repack(&mut self, path: &StorePath, compression: Compression) -> Artifact {
+        let artifact = self.get(path);
+        let before = artifact.clone();
+        let mut nar = Vec::new();
+        XzDecoder::new(&before.file[..]).read_to_end(&mut nar).unwrap();
+        let mut file = Vec::new();
+        match compression {
+            // Better than at first.
+            Compression::Xz => drop(XzEncoder::new(&nar[..], 6).read_to_end(&mut file).unwrap()),
+            Compression::Zstd => file = zstd::encode_all(&nar[..], 3).unwrap(),
+            other => panic!("{other:?}"),
+        }
+        assert_ne!(file, before.file);
+        let info = &mut artifact.info;
+        (info.compression, info.url) = (compression, served_nar_name(Hash::of(&file), compression));
+        (info.file_hash, info.file_size) = (Some(Hash::of(&file)), Some(file.len() as u64));
+        artifact.file = file;
+        before
+    }
+
     /// Signs what the narinfo says now.
     pub fn sign(&mut self, path: &StorePath) {
         let key = self.key.clone();
@@ -131,7 +154,7 @@ pub fn nar(contents: &[u8]) -> Vec<u8> {
 /// Compresses, in little time rather than well.
 pub fn xz(bytes: &[u8]) -> Vec<u8> {
     let mut file = Vec::new();
-    liblzma::read::XzEncoder::new(bytes, 0).read_to_end(&mut file).unwrap();
+    XzEncoder::new(bytes, 0).read_to_end(&mut file).unwrap();
     file
 }
 

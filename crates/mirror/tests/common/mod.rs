@@ -8,7 +8,7 @@ pub mod upstream;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use granary_fetch::{Fetcher, Limits, Source, SourceKind, WebClient};
 use granary_mirror::sync::{Assigned, Job, PolicyJob, Syncer};
@@ -24,6 +24,25 @@ pub const SILENCE: Duration = Duration::from_millis(2500);
 
 /// How long a condition may take to come true: far longer than it ever should, on a slow machine that does much else too.
 pub const PATIENCE: Duration = Duration::from_mins(4);
+
+/// Waits until `look` finds something.
+pub async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Puts a file there for which Linux gives an EIO: nothing is mapped at the start of what it leads to.
+pub fn make_unreadable(path: &Path) {
+    std::fs::remove_file(path).unwrap();
+    std::os::unix::fs::symlink("/proc/self/mem", path).unwrap();
+    assert_eq!(std::fs::read(path).unwrap_err().raw_os_error(), Some(5));
+}
 
 /// A fetcher with short limits.
 pub fn fetcher() -> Fetcher {

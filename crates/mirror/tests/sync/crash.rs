@@ -1,13 +1,16 @@
 //! What a process that ended in the middle leaves, and what the next one makes of it.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use granary_mirror::tree::{Tree, TreeError};
 use granary_nix::{CacheInfo, StorePath};
+use nix::sys::signal::Signal;
 
 use super::clean;
+use super::common::cache::Artifact;
 use super::common::{Cache, Reply, Upstream, job, mirror, source};
 use super::mirrored::Mirrored;
 
@@ -77,7 +80,8 @@ enum Moment {
     InCatalog(usize),
 }
 
-/// The real program, killed at every step of its work.
+/// The real program, killed when it has asked so often or has so much of its catalog. One NAR file never comes, so that it does
+/// not end before.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_moment_the_tree_is_valid() {
     let mut cache = Cache::new("test-1");
@@ -87,10 +91,13 @@ async fn killed_at_any_moment_the_tree_is_valid() {
         paths.push(cache.add(&format!("p{number}"), &references.iter().collect::<Vec<_>>()));
     }
     let upstream = Upstream::of(&cache).await;
+    let Artifact { info, file } = cache.get(&paths[24]);
+    upstream.set(&info.url, Reply::Hang { after: file.len() / 2, bytes: file.clone() });
     let directory = tempfile::tempdir().unwrap();
     let key = cache.key.public_key();
     let roots: Vec<String> = paths.iter().map(ToString::to_string).collect();
     let moments = (1..=50).step_by(2).map(Moment::Asked).chain((1..=25).step_by(2).map(Moment::InCatalog));
+    let (mut midway, all) = (0, moments.clone().count());
     for moment in moments {
         let tree = directory.path().join(format!("{moment:?}"));
         let config = directory.path().join("config.yaml");
@@ -120,12 +127,13 @@ async fn killed_at_any_moment_the_tree_is_valid() {
             tokio::task::yield_now().await;
         }
         sync.kill().unwrap();
-        sync.wait().unwrap();
+        midway += usize::from(sync.wait().unwrap().signal() == Some(Signal::SIGKILL as i32));
         upstream.take_asked();
         if tree.join("nix-cache-info").exists() {
             clean(&tree, &cache.keys());
         }
     }
+    assert_eq!(midway, all, "none had ended by itself");
 }
 
 #[test]

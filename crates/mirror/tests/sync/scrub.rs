@@ -96,13 +96,6 @@ pub(super) fn flip(path: &Path, byte: usize) {
     fs::write(path, bytes).unwrap();
 }
 
-/// A file that Linux gives an EIO for: nothing is mapped at its start.
-fn unreadable(path: &Path) {
-    fs::remove_file(path).unwrap();
-    std::os::unix::fs::symlink("/proc/self/mem", path).unwrap();
-    assert_eq!(fs::read(path).unwrap_err().raw_os_error(), Some(5));
-}
-
 struct Site {
     cache: Cache,
     upstream: Upstream,

@@ -52,7 +52,7 @@ fn no_origin_pushes_the_others_out_and_what_we_refuse_is_counted_beyond_the_boun
         let second = if counted { vec![] } else { vec![MOST] };
         assert_eq!(left, second, "the second was the first to leave altogether, unless it still counts");
         assert_eq!(list.newest.len(), ALL.len() - 1 + MOST);
-        let all = (MOST + 1) as u64 + if counted { 2 } else { 0 };
+        let all = (MOST + 1) as u64 + u64::from(counted);
         assert_eq!((list.newest(1).0[0].store_path.clone(), list.newest(1).1), (MOST.to_string(), all));
         // What is not on the list and still refused is told by nobody as new.
         assert_eq!(list.add(by(origin, 0), true), (false, None));
@@ -128,6 +128,33 @@ fn what_does_not_fit_is_counted_until_it_stands_no_longer() {
     assert_eq!((list.newest.len(), list.newest(1).0[0].store_path.as_str()), (MOST, "0"));
     list.ended(Origin::Channel, &stand(0..500), false);
     assert_eq!((list.newest.len(), list.newest(1).1), (MOST, 500));
+}
+
+#[test]
+fn what_is_refused_in_two_places_is_counted_once_beyond_the_bound_too() {
+    let mut list = List::default();
+    list.ended(Origin::Pass, &stand(0..10), false);
+    list.ended(Origin::Channel, &stand(5..20), false);
+    assert_eq!(list.newest(1), (vec![], 20));
+    // On the list as well.
+    list.add(by(Origin::Nar, 7), false);
+    list.add(by(Origin::Push, 30), false);
+    assert_eq!(told(&list), ("307".into(), 21));
+}
+
+#[test]
+fn what_was_refused_before_is_counted_also_where_there_is_no_place_for_it() {
+    for origin in ALL {
+        let mut list = List::default();
+        for number in 0..MOST {
+            list.add(by(origin, number), false);
+        }
+        for _ in 0..2 {
+            assert_eq!(list.add(by(origin, 1000), true), (false, None));
+            assert_eq!(list.newest(1).1, (MOST + usize::from(origin.is_ours())) as u64, "{origin:?}");
+        }
+        assert_eq!(list.newest.len(), MOST);
+    }
 }
 
 #[test]

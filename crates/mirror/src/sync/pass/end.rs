@@ -86,21 +86,17 @@ impl Pass<'_> {
             &wanted
         };
         self.memory.keep(wanted, &names);
-        // What the channels refused has its records too; as long as that is not known, none goes.
-        let known = self.memory.wants.as_ref().is_none_or(|wants| {
-            let others = wants.refused();
-            refused.extend(others.iter().flat_map(|others| others.iter()));
-            others.is_some()
-        });
-        let beside = self.memory.refusals.clone();
+        let (wants, beside) = (self.memory.wants.clone(), self.memory.refusals.clone());
         self.disk("tidy up", move |tree| {
-            if known {
-                tree.prune_quarantine(|| {
-                    let others = beside.map(|beside| beside.beside_passes()).unwrap_or_default();
-                    refused.extend(others.iter());
-                    refused
-                })?;
-            }
+            tree.prune_quarantine(|| {
+                // What the channels refused has its records too; as long as that is not known, none goes.
+                if let Some(wants) = wants {
+                    refused.extend(wants.refused()?.iter());
+                }
+                let others = beside.map(|beside| beside.beside_passes()).unwrap_or_default();
+                refused.extend(others.iter());
+                Some(refused)
+            })?;
             if scope == Scope::Shared { Ok(()) } else { tree.prune_catalog(&kept).map(drop) }
         })
         .await;

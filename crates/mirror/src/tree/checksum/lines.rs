@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use granary_nix::{Extra, Hash};
+
+use crate::tree::disk;
 
 /// Most bytes of one of the 256 files that the lines are in: there is room for about two million altogether.
 const MOST: usize = 1 << 20;
@@ -75,13 +76,26 @@ impl Writer<'_> {
             if !fits(&text) {
                 return Err(ErrorKind::StorageFull.into());
             }
-            let new = path.with_extension("new");
-            fs::write(&new, &text)?;
-            fs::rename(new, &path)?;
+            self.replace(&path, &text)?;
         }
         // After a line that was cut.
         let start = if text.last().is_none_or(|last| *last == b'\n') { "" } else { "\n" };
-        File::options().create(true).append(true).open(path)?.write_all(format!("{start}{line}").as_bytes())
+        disk::append(&path, format!("{start}{line}").as_bytes())
+    }
+
+    /// Puts another file in the place of one, for good: else a machine that stops could leave the one before, with the lines that
+    /// are blotted out in this one.
+    fn replace(&self, path: &Path, text: &[u8]) -> io::Result<()> {
+        let new = path.with_extension("new");
+        match fs::remove_file(&new) {
+            // One that was interrupted left it.
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        disk::write(&new, text)?;
+        disk::sync(&new)?;
+        disk::rename(&new, path)?;
+        disk::sync_directory(self.directory)
     }
 
     /// What counts of the lines of a file: without those that were blotted out, and at the first time without those of what is
@@ -110,18 +124,20 @@ impl Writer<'_> {
 /// Blots out the lines of these names in one file, which needs no room.
 fn blot(path: &Path, names: &BTreeSet<&str>) -> io::Result<()> {
     let text = or_nothing(read(path))?;
-    let mut file: Option<File> = None;
+    let mut blots = Vec::new();
     let mut start = 0;
     for line in text.split_inclusive(|byte| *byte == b'\n') {
         if names_one(line).is_some_and(|name| names.contains(name)) {
-            let opened = file.take().map_or_else(|| File::options().write(true).open(path), Ok)?;
-            opened.write_all_at(&vec![b' '; line.trim_ascii_end().len()], start)?;
-            file = Some(opened);
+            blots.push((start, vec![b' '; line.trim_ascii_end().len()]));
         }
         start += line.len() as u64;
     }
+    if blots.is_empty() {
+        return Ok(());
+    }
+    disk::overwrite(path, &blots)?;
     // Else a machine that stops could leave another file with this line.
-    file.map_or(Ok(()), |file| file.sync_data())
+    disk::sync(path)
 }
 
 /// The file that has the lines of a name.
@@ -159,6 +175,7 @@ fn names_one(line: &[u8]) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::disk::power;
 
     fn log(number: usize) -> String {
         format!("log/00bgd045z0d4icpbc2yyz4gx48ak44la-a{number}.drv")
@@ -206,6 +223,69 @@ mod tests {
         assert_eq!(of(&directory, &name), [hash("c")]);
         lines.writer().add(temp.path(), &name, hash("e")).unwrap();
         assert_eq!(of(&directory, &name), [hash("c"), hash("e")]);
+    }
+
+    /// Two logs whose lines are in one file.
+    fn neighbours(directory: &Path) -> [String; 2] {
+        let one = log(0);
+        let is_beside = |other: &String| file_of(directory, other) == file_of(directory, &one);
+        let other = (1..100_000).map(log).find(is_beside).unwrap();
+        [one, other]
+    }
+
+    #[test]
+    fn what_is_forgotten_stays_so_when_the_machine_stops_also_in_a_file_that_was_written_anew() {
+        let (temp, lines) = scene();
+        let directory = lines.directory.clone();
+        let [one, other] = neighbours(&directory);
+        fs::write(temp.path().join(&one), "a").unwrap();
+        let add = |name: &str| lines.writer().add(temp.path(), name, hash("a")).unwrap();
+        // With room for another line, and without.
+        for spare in [MOST / 2, 0] {
+            add(&one);
+            let path = file_of(&directory, &one);
+            let full = line(&log(9)).repeat((MOST - spare) / line(&log(9)).len() - 1);
+            fs::write(&path, fs::read_to_string(&path).unwrap() + &full).unwrap();
+            let ((), off) = power::run(usize::MAX, || add(&other));
+            off.lose_unsynced(|_| 0);
+            assert_eq!(of(&directory, &one), [hash("a")], "{spare} bytes of room: it is there");
+            fs::write(&path, line(&one) + &full).unwrap();
+            let ((), off) = power::run(usize::MAX, || {
+                lines.writer().add(temp.path(), &other, hash("b")).unwrap();
+                lines.writer().forget([one.as_str()]).unwrap();
+            });
+            off.lose_unsynced(|_| 0);
+            assert_eq!(of(&directory, &one), [], "{spare} bytes of room: it is forgotten");
+            let length = fs::metadata(&path).unwrap().len();
+            assert_eq!(
+                length < MOST as u64 / 4,
+                spare == 0,
+                "{length} bytes: written anew where it had to be"
+            );
+            fs::remove_file(path).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_an_interrupted_writer_left_is_in_nobodys_way() {
+        let (temp, lines) = scene();
+        let name = log(1);
+        let path = file_of(&lines.directory, &name);
+        let full = line(&log(9)).repeat(MOST / line(&log(9)).len());
+        let mut steps = 0;
+        loop {
+            fs::write(&path, &full).unwrap();
+            let add = || Lines::new(lines.directory.clone()).writer().add(temp.path(), &name, hash("a"));
+            let (result, _) = power::run(steps, add);
+            if result.is_ok() {
+                break;
+            }
+            steps += 1;
+            assert!(steps < 100, "{result:?}");
+        }
+        assert!(steps >= 5, "{steps} steps");
+        assert_eq!(of(&lines.directory, &name), [hash("a")]);
+        assert_eq!(fs::read_dir(&lines.directory).unwrap().count(), 1);
     }
 
     #[test]

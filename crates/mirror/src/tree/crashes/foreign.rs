@@ -19,6 +19,14 @@ fn a_machine_that_syncs_each_file_by_itself_and_stops_before_any_step_leaves_a_v
     assert!(count >= LEAST, "{count} interruptions");
 }
 
+#[test]
+fn where_files_keep_no_checksums_whatever_ends_before_any_step_leaves_a_valid_cache() {
+    let histories = |power_cut| (0..SEEDS).map(move |seed| interrupt(seed, power_cut, true, true));
+    let count: usize =
+        on(Filesystem::WithoutAttributes, || [false, true].into_iter().flat_map(histories).sum());
+    assert!(count >= LEAST, "{count} interruptions");
+}
+
 /// Nothing that is to be relied upon, but that the test above would see such a fault.
 #[test]
 fn one_file_of_a_batch_whose_sync_is_forgotten_does_not_go_unnoticed() {

@@ -1,7 +1,7 @@
 //! A machine whose power can be cut before any step, for the thread that uses it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,10 @@ use nix::sys::signal::{Signal, raise};
 
 /// What is about to be done.
 pub(in super::super) enum Event<'e> {
+    /// Of a new file.
     Write(&'e Path),
+    /// Of one that is there: in the middle, or at its end.
+    Change(&'e Path),
     Sync(&'e Path),
     /// Of all files that there are; names are not relied upon.
     SyncFilesystem,
@@ -31,15 +34,29 @@ struct Loose {
     from: Option<PathBuf>,
 }
 
+/// What was synced, and how often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in super::super) struct Syncs {
+    /// Contents of single files.
+    pub(in super::super) files: usize,
+    /// Contents of all files that there are.
+    pub(in super::super) filesystems: usize,
+    /// Names in a directory.
+    pub(in super::super) directories: usize,
+}
+
 #[derive(Default)]
 struct Machine {
     /// Steps until the power is cut.
     left: usize,
     done: usize,
+    syncs: Syncs,
     /// Called at the cut, when that is the end of this process.
     last_words: Option<Box<dyn FnOnce()>>,
     /// Files whose content has not been synced.
     unwritten: HashSet<PathBuf>,
+    /// Files that were changed, and what was in them when they were last synced.
+    changed: HashMap<PathBuf, Vec<u8>>,
     /// In the order of the changes.
     loose: Vec<Loose>,
 }
@@ -51,7 +68,9 @@ pub(in super::super) enum Filesystem {
     Own,
     /// One on which each file is synced by itself, such as NFS, ZFS, FUSE, and any under Linux before 5.8.
     Foreign,
-    /// The same with a fault: of files that are synced together, the last is left out.
+    /// One on which each file is synced by itself too, and none keeps an attribute, such as some NFS and ramfs.
+    WithoutAttributes,
+    /// As the foreign one, with a fault: of files that are synced together, the last is left out.
     Forgetful,
 }
 
@@ -79,6 +98,11 @@ impl Drop for Mounted {
 /// Whether files are synced each by itself, whatever the filesystem of this machine can do.
 pub(super) fn is_foreign() -> bool {
     FILESYSTEM.get() != Filesystem::Own
+}
+
+/// Whether a file can keep an attribute.
+pub(in super::super) fn has_attributes() -> bool {
+    FILESYSTEM.get() != Filesystem::WithoutAttributes
 }
 
 /// Those of several files whose sync is not forgotten.
@@ -154,10 +178,20 @@ impl Machine {
             Event::Write(path) => {
                 self.unwritten.insert(path.to_owned());
             }
-            Event::Sync(path) => {
-                self.unwritten.remove(path);
+            Event::Change(path) => {
+                let before = || fs::read(path).unwrap_or_default();
+                self.changed.entry(path.to_owned()).or_insert_with(before);
             }
-            Event::SyncFilesystem => self.unwritten.clear(),
+            Event::Sync(path) => {
+                self.syncs.files += 1;
+                self.unwritten.remove(path);
+                self.changed.remove(path);
+            }
+            Event::SyncFilesystem => {
+                self.syncs.filesystems += 1;
+                self.unwritten.clear();
+                self.changed.clear();
+            }
             Event::Rename(from, to) => {
                 let (name, origin) = (to.to_owned(), Some(from.to_owned()));
                 self.loose.push(Loose { name, before: fs::read(to).ok(), from: origin });
@@ -166,13 +200,20 @@ impl Machine {
                 } else {
                     self.unwritten.remove(to);
                 }
+                match self.changed.remove(from) {
+                    Some(before) => drop(self.changed.insert(to.to_owned(), before)),
+                    None => drop(self.changed.remove(to)),
+                }
             }
             Event::Remove(path) => {
                 let before = fs::read(path).ok();
                 self.loose.push(Loose { name: path.to_owned(), before, from: None });
             }
             Event::Link => {}
-            Event::SyncDirectory(path) => self.loose.retain(|loose| loose.name.parent() != Some(path)),
+            Event::SyncDirectory(path) => {
+                self.syncs.directories += 1;
+                self.loose.retain(|loose| loose.name.parent() != Some(path));
+            }
         }
     }
 }
@@ -186,9 +227,20 @@ impl Off {
         self.0.done
     }
 
-    /// Loses what was not synced: half of each such file's content; and of the names that were changed, for each
-    /// directory, the changes after one that `choose` picks out of so many.
+    /// Those of them that were syncs.
+    pub(in super::super) fn syncs(&self) -> Syncs {
+        self.0.syncs
+    }
+
+    /// Loses what was not synced: half of each such file's content, or of what was added to it, and all that was written over
+    /// what was there; and of the names that were changed, for each directory, the changes after one that `choose` picks out of
+    /// so many.
     pub(crate) fn lose_unsynced(self, mut choose: impl FnMut(usize) -> usize) {
+        for (file, before) in &self.0.changed {
+            let Ok(now) = fs::read(file) else { continue };
+            let added = now.strip_prefix(before.as_slice()).unwrap_or_default();
+            fs::write(file, [before, &added[..added.len() / 2]].concat()).unwrap();
+        }
         for file in &self.0.unwritten {
             if let Ok(bytes) = fs::read(file) {
                 fs::write(file, &bytes[..bytes.len() / 2]).unwrap();

@@ -5,25 +5,12 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use granary_nix::StorePath;
 
 use super::super::common::cache::Artifact;
-use super::super::common::{Cache, PATIENCE};
+use super::super::common::{Cache, eventually};
 use super::super::{clean, is_visible};
-
-/// Waits until there is something.
-fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let began = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(began.elapsed() < PATIENCE, "never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 /// A cache on a medium, of which a large artifact needs a small one.
 struct Scene {
@@ -76,7 +63,7 @@ fn half(scratch: &Path) -> Option<()> {
     files.any(|file| file.len() > 100_000).then_some(())
 }
 
-fn killed_in_the_middle_and_completed(what: &str, scratch: &str) {
+async fn killed_in_the_middle_and_completed(what: &str, scratch: &str) {
     let mut scene = Scene::new();
     let (small, large, to) = (scene.small.clone(), scene.large.clone(), scene.to());
     // The large file's bytes come through a pipe, of which the second half never comes.
@@ -89,7 +76,8 @@ fn killed_in_the_middle_and_completed(what: &str, scratch: &str) {
         // Nobody waits here for a reader that does not come.
         let open = File::options().write(true).custom_flags(nix::libc::O_NONBLOCK).open(&path);
         open.ok()
-    });
+    })
+    .await;
     let begun = &file[..file.len() / 2];
     let mut sent = 0;
     eventually("half of it is taken", || {
@@ -98,9 +86,10 @@ fn killed_in_the_middle_and_completed(what: &str, scratch: &str) {
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
         }
         (sent == begun.len()).then_some(())
-    });
-    eventually("the small one is there", || is_visible(&to, &small).then_some(()));
-    eventually("half of the large one is written", || half(&to.join(scratch)));
+    })
+    .await;
+    eventually("the small one is there", || is_visible(&to, &small).then_some(())).await;
+    eventually("half of the large one is written", || half(&to.join(scratch))).await;
     assert!(!is_visible(&to, &large));
     child.kill().unwrap();
     child.wait().unwrap();
@@ -126,12 +115,12 @@ fn killed_in_the_middle_and_completed(what: &str, scratch: &str) {
     }
 }
 
-#[test]
-fn an_import_that_was_killed_goes_on_with_what_is_missing() {
-    killed_in_the_middle_and_completed("import", ".granary/tmp");
+#[tokio::test]
+async fn an_import_that_was_killed_goes_on_with_what_is_missing() {
+    killed_in_the_middle_and_completed("import", ".granary/tmp").await;
 }
 
-#[test]
-fn an_export_that_was_killed_goes_on_with_what_is_missing() {
-    killed_in_the_middle_and_completed("export", ".granary-export");
+#[tokio::test]
+async fn an_export_that_was_killed_goes_on_with_what_is_missing() {
+    killed_in_the_middle_and_completed("export", ".granary-export").await;
 }

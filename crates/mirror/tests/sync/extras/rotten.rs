@@ -1,7 +1,6 @@
 //! Rot in files beside artifacts: found by the scrub, removed, and had again or made again.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use tempfile::TempDir;
 
 use super::artifacts::{BUILD_ID, debug, debug_listing, derivation};
 use super::{MAKE, Scene, listing_name};
-use crate::common::{Cache, Reply, Small, Upstream, source};
+use crate::common::{Cache, Reply, Small, Upstream, make_unreadable, source};
 use crate::scrub::{flip, look_at, scrub};
 
 const HEX: &str = "6c5822e05bbaef8c8ee3fe052b4a182496365912ca2925db92a8aa7afb072e60";
@@ -122,9 +121,7 @@ async fn what_cannot_be_read_is_found() {
     let (scene, files) = scene().await;
     for (kind, name) in &files {
         let good = scene.read(name).unwrap();
-        fs::remove_file(scene.file(name)).unwrap();
-        // Linux gives an EIO for it.
-        symlink("/proc/self/mem", scene.file(name)).unwrap();
+        make_unreadable(&scene.file(name));
         let found = rotten(&scene).await;
         assert!(found.contains(&(*kind, false)), "{name}: {found:?}");
         restore(&scene, &files).await;
@@ -137,8 +134,7 @@ async fn what_nginx_could_not_read_is_looked_at_by_itself_and_goes() {
     let (scene, files) = scene().await;
     for (kind, name) in &files {
         let good = scene.read(name).unwrap();
-        fs::remove_file(scene.file(name)).unwrap();
-        symlink("/proc/self/mem", scene.file(name)).unwrap();
+        make_unreadable(&scene.file(name));
         let suspect = Suspect::Beside(Extra::parse(name).unwrap());
         assert_eq!(look_at(&scene.tree, &scene.cache.keys(), suspect).await, [(*kind, false)]);
         assert_eq!(scene.read(name), None, "{name}");

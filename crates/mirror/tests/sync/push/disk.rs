@@ -22,7 +22,7 @@ async fn while_the_disk_is_read_only_the_answer_is_507_and_what_waits_is_not_los
     let site = Site::start(folder.path(), Rules::trusting(cache.keys())).await;
     assert_eq!(site.put(&waits.info.url, waits.file.clone()).await.0, StatusCode::CREATED);
     assert_eq!(site.push(&again.info, &again.file).await.0, StatusCode::CREATED);
-    eventually("read-only", || disk.try_remount("ro").is_ok()).await;
+    eventually("read-only", || disk.try_remount("ro").ok()).await;
 
     let log = format!("log/{}.drv", again.info.store_path.base_name());
     let listing = format!("{}.ls", waits.info.store_path.hash_part());

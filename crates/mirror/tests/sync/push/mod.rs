@@ -7,7 +7,6 @@ mod verified;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -26,7 +25,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::common::{PATIENCE, fetcher};
+use super::common::{eventually, fetcher};
 use super::{clean, is_visible};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -97,7 +96,10 @@ impl Site {
         server.await.unwrap();
         drop((tree, refusals));
         // What goes on in the background, for which nobody waits, has the tree for a moment more.
-        let free = || !matches!(Tree::open(&directory, &CacheInfo::default()), Err(TreeError::InUse { .. }));
+        let free = || {
+            let opened = Tree::open(&directory, &CacheInfo::default());
+            (!matches!(opened, Err(TreeError::InUse { .. }))).then_some(())
+        };
         eventually("the tree is free", free).await;
         Self::start(directory.parent().unwrap(), rules).await
     }
@@ -137,8 +139,7 @@ impl Site {
     /// Waits for the record, and says why it was refused.
     async fn record(&self, path: &StorePath) -> (RefusalReason, String) {
         let hash = path.hash_part();
-        eventually("there is a record", || self.tree.quarantined(&hash).is_some()).await;
-        let refusal = self.tree.quarantined(&hash).unwrap().refusal;
+        let refusal = eventually("there is a record", || self.tree.quarantined(&hash)).await.refusal;
         assert_eq!((refusal.store_path, refusal.source.as_str()), (path.to_string(), "push by ci"));
         (refusal.reason, refusal.message)
     }
@@ -147,14 +148,4 @@ impl Site {
     fn waiting(&self) -> usize {
         fs::read_dir(self.tree.layout().incoming()).unwrap().count()
     }
-}
-
-/// Waits until it is so.
-async fn eventually(what: &str, is_so: impl Fn() -> bool) {
-    let wait = async {
-        while !is_so() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never: {what}"));
 }

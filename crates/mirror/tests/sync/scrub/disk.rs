@@ -3,6 +3,7 @@
 use granary_placement::report::RefusalReason;
 
 use super::*;
+use crate::common::make_unreadable;
 use crate::is_visible;
 
 #[tokio::test]
@@ -31,9 +32,9 @@ async fn what_the_disk_does_not_give_back_is_rot_told_with_its_path_and_no_end_o
     let mut site = Site::new().await;
     let (library, app) = (site.library.clone(), site.app.clone());
     let nar = site.nar(&library);
-    unreadable(&nar);
-    unreadable(&site.narinfo(&app));
-    unreadable(&site.in_catalog(&app));
+    make_unreadable(&nar);
+    make_unreadable(&site.narinfo(&app));
+    make_unreadable(&site.in_catalog(&app));
     let mut rotten = site.scrub().await;
     rotten.sort_unstable();
     assert_eq!(rotten, [("catalog", true), ("nar", true), ("narinfo", true)]);

@@ -1,24 +1,13 @@
 //! What rotted, or was lost, and came again as another file: who remembers the old name gets the same NAR.
 
-use std::io::Read as _;
-
-use granary_nix::{Compression, Hash, served_nar_name};
+use granary_nix::Compression;
 
 use super::*;
 use crate::common::Reply;
 
-/// Packs the NAR of an artifact anew, as an upstream does that changes how it compresses: the name of its file before.
+/// The upstream packs the NAR of an artifact anew: the name of its file before.
 fn repack(site: &mut Site, path: &StorePath) -> String {
-    let artifact = site.cache.get(path);
-    let mut nar = Vec::new();
-    liblzma::read::XzDecoder::new(&artifact.file[..]).read_to_end(&mut nar).unwrap();
-    let mut file = Vec::new();
-    liblzma::read::XzEncoder::new(&nar[..], 6).read_to_end(&mut file).unwrap();
-    assert_ne!(file, artifact.file);
-    let info = &mut artifact.info;
-    let before = std::mem::replace(&mut info.url, served_nar_name(Hash::of(&file), Compression::Xz));
-    (info.file_hash, info.file_size) = (Some(Hash::of(&file)), Some(file.len() as u64));
-    artifact.file = file;
+    let before = site.cache.repack(path, Compression::Xz).info.url;
     site.upstream.set(&before, Reply::Status(404));
     site.cache.serve(&site.upstream);
     before.strip_prefix("nar/").unwrap().to_owned()

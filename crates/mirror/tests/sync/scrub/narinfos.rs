@@ -3,6 +3,7 @@
 use granary_nix::{Hash, NarInfo};
 
 use super::*;
+use crate::common::make_unreadable;
 
 #[tokio::test]
 async fn rotten_narinfos_are_written_again_from_each_other() {
@@ -31,7 +32,7 @@ async fn an_unreadable_narinfo_is_put_right_from_the_other_one() {
     let site = Site::new().await;
     let app = site.app.clone();
     for path in [site.narinfo(&app), site.in_catalog(&app)] {
-        unreadable(&path);
+        make_unreadable(&path);
         let rotten = site.scrub().await;
         assert!(matches!(rotten[..], [(_, false)]), "{rotten:?}");
         assert_eq!(clean(site.path(), &site.cache.keys()).artifacts, 2);
@@ -43,7 +44,7 @@ async fn a_tree_with_an_unreadable_narinfo_opens_and_a_pass_gets_that_again() {
     let site = Site::new().await;
     let Site { cache, upstream: _upstream, directory, tree, syncer, job, library: _, app } = site;
     drop((tree, syncer));
-    unreadable(&directory.path().join(app.hash_part().narinfo_name()));
+    make_unreadable(&directory.path().join(app.hash_part().narinfo_name()));
     let (tree, syncer) = mirror(directory.path());
     assert_eq!(tree.totals().artifacts, 1);
     assert!(syncer.pass(&job, &()).await.is_synced());

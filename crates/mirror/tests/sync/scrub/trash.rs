@@ -6,7 +6,7 @@ use granary_mirror::metrics::Metrics;
 use http::{HeaderMap, Method};
 
 use super::*;
-use crate::common::fetcher;
+use crate::common::{fetcher, make_unreadable};
 
 /// Answers what nginx finds nowhere, from this site's upstream.
 pub(super) fn misses(site: &Site) -> Misses {
@@ -60,7 +60,7 @@ async fn a_file_of_the_trash_that_is_cut_or_cannot_be_read_is_found() {
         if cut {
             fs::write(&nar, &fs::read(&nar).unwrap()[..100]).unwrap();
         } else {
-            unreadable(&nar);
+            make_unreadable(&nar);
         }
         assert_eq!(site.scrub().await, [("trash", false)], "{cut}");
         assert!(fs::symlink_metadata(&nar).is_err());
