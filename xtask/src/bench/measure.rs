@@ -19,6 +19,13 @@ pub struct Cost {
     pub wall: f64,
 }
 
+impl Cost {
+    /// The middle between two.
+    pub fn mean(one: Self, other: Self) -> Self {
+        Self { cpu: f64::midpoint(one.cpu, other.cpu), wall: f64::midpoint(one.wall, other.wall) }
+    }
+}
+
 /// Runs a command to its end and measures it. Fails, with the command's own words, when it exits non-zero.
 ///
 /// What was written before goes to the disk first: the one side makes what it writes last, by syncing the filesystem, and

@@ -77,11 +77,18 @@ fn measure(
     let mut rounds = Rounds { nix_copy: vec![Vec::new(); targets.len()], ..Rounds::default() };
     for round in 0..ROUNDS {
         println!("  {name}, round {} of {ROUNDS}", round + 1);
-        rounds.bound.push(measure::run(Command::new(programs.example("decode_bound")).arg(&cache))?);
         let folder = |side: &str| super::empty(&scratch.join(format!("{side}-{name}-{round}")));
-        let tree = folder("granary")?;
-        rounds.granary.push(granary(corpus, programs, &upstream, &tree)?);
-        free(&tree)?;
+        let bound = || measure::run(Command::new(programs.example("decode_bound")).arg(&cache));
+        let sync = |side: &str| {
+            let tree = folder(side)?;
+            let cost = granary(corpus, programs, &upstream, &tree)?;
+            free(&tree).map(|()| cost)
+        };
+        // One before and one after two of the other: a machine that becomes faster or slower meanwhile does so for both. They
+        // differ by a few hundredths, and so does the machine from one minute to the next.
+        let (before, one, other, after) = (bound()?, sync("granary")?, sync("granary-again")?, bound()?);
+        rounds.bound.push(Cost::mean(before, after));
+        rounds.granary.push(Cost::mean(one, other));
         for (target, costs) in targets.iter().zip(&mut rounds.nix_copy) {
             let copy = folder(&format!("nix-copy-{target}"))?;
             costs.push(nix_copy(corpus, &upstream, target, &copy)?);

@@ -34,7 +34,7 @@ pub(super) async fn sync(
     let fetcher = Fetcher::new(config.limits.clone()).map_err(AgentError::from)?;
     let tree = Arc::new(tree);
     let client = WebClient::by(&config.limits, config.proxy.as_ref()).map_err(AgentError::from)?;
-    let followed = Followed::new(Arc::clone(&tree), client);
+    let followed = Followed::new(Arc::clone(&tree), client.clone());
     let task = || job::task(&config, map.as_deref(), &followed);
     let no_map = || CommandError::NoMap("nothing found".into());
     // Which channels there are, then what they list.
@@ -44,7 +44,7 @@ pub(super) async fn sync(
     let metrics = Metrics::new().map_err(AgentError::from)?.extras().clone();
     let upstreams = config.upstreams.clone();
     let keeper = Arc::new(Keeper::new(Arc::clone(&tree), fetcher.clone(), config.extras, upstreams, metrics));
-    let channels = channels(&config, &tree, fetcher.clone())?;
+    let channels = channels(&config, &tree, fetcher.clone(), client);
     let syncer = Syncer::new(tree, fetcher);
     let syncer = if config.has_guests() { syncer.with_guests() } else { syncer };
     let watch = Watch(Progress::new(quiet));
@@ -74,11 +74,10 @@ pub(super) async fn sync(
 }
 
 /// The channels of the file itself.
-fn channels(config: &Config, tree: &Arc<Tree>, fetcher: Fetcher) -> Result<Channels, CommandError> {
-    let client = WebClient::by(&config.limits, config.proxy.as_ref()).map_err(AgentError::from)?;
+fn channels(config: &Config, tree: &Arc<Tree>, fetcher: Fetcher, client: WebClient) -> Channels {
     let (syncer, wants) = (Syncer::new(Arc::clone(tree), fetcher), Arc::<Wants>::default());
     let Config { channels, upstreams, .. } = config;
-    Ok(Channels::open(channels, Arc::clone(tree), client, syncer, upstreams, wants))
+    Channels::open(channels, Arc::clone(tree), client, syncer, upstreams, wants)
 }
 
 /// The map, looked for once.
